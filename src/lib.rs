@@ -1,0 +1,5 @@
+//! teal: names, virtual IPs and an exact split between colors, for the services of a host.
+//!
+//! The rooms and their floors are described in ARCHITECTURE.md; `tests/tidy.rs` holds the code to it.
+
+pub mod model;

@@ -1,0 +1,19 @@
+//! The words of teal as types: names, weights, addresses, the catalog and the settings.
+//!
+//! Owns no behaviour that needs a socket, a clock, a file or randomness. Every room above uses these
+//! types; a value that exists is valid, so nothing above `config` checks again.
+
+pub mod access;
+pub mod catalog;
+pub mod name;
+pub mod settings;
+pub mod weight;
+
+pub use access::{AllowFrom, HostNetworks, Source};
+pub use catalog::{App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
+pub use settings::{
+    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
+    Settings, VipPool, VipSettings,
+};
+pub use weight::{EndpointWeight, Weight, WeightError};

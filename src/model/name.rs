@@ -1,0 +1,198 @@
+//! Names: DNS labels for services, colors, ports and apps, and the zone they live in.
+//!
+//! All are kept in lower case, since DNS compares without case (RFC 4343).
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+/// Octets in one DNS label at most (RFC 1035 §2.3.4).
+const LABEL_OCTETS_MAX: usize = 63;
+/// Octets in a port's name at most (RFC 6335 §5.1).
+const PORT_NAME_OCTETS_MAX: usize = 15;
+/// Octets in a zone at most: leaves room for `_port._tcp.color.service.` inside the 253 that a
+/// name in text form may have (RFC 1035 §2.3.4).
+const ZONE_OCTETS_MAX: usize = 80;
+
+/// Service names that DNS gives another meaning.
+pub const RESERVED_SERVICE_NAMES: [&str; 2] = ["ns", "localhost"];
+
+/// Why a text is no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("is empty")]
+    Empty,
+    /// Longer than DNS allows.
+    #[error("is {octets} characters long, at most {octets_max} are allowed")]
+    TooLong {
+        /// What was given.
+        octets: usize,
+        /// The bound.
+        octets_max: usize,
+    },
+    /// A character that is no letter, digit or hyphen.
+    #[error("contains {0:?}: only letters, digits and hyphens are allowed")]
+    Character(char),
+    /// A dot in what must be one label.
+    #[error("contains a dot: it must be a single DNS label")]
+    Dot,
+    /// A hyphen at one of the ends.
+    #[error("begins or ends with a hyphen")]
+    Hyphen,
+    /// A name that teal or DNS uses itself.
+    #[error("is reserved")]
+    Reserved,
+    /// A port's name without a letter (RFC 6335 §5.1).
+    #[error("has no letter: the name of a port needs at least one")]
+    NoLetter,
+}
+
+/// Checks one DNS label of letters, digits and hyphens (RFC 1123 §2.1) and returns it in lower case.
+fn parse_label(text: &str, octets_max: usize) -> Result<Arc<str>, NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if let Some(odd) = text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-') {
+        return Err(if odd == '.' { NameError::Dot } else { NameError::Character(odd) });
+    }
+    if text.len() > octets_max {
+        return Err(NameError::TooLong { octets: text.len(), octets_max });
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return Err(NameError::Hyphen);
+    }
+    Ok(text.to_ascii_lowercase().into())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Parses a name; the result is in lower case.
+            ///
+            /// # Errors
+            /// Says what keeps the text from being such a name.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> Result<Arc<str>, NameError> = $check;
+                check(text).map(Self)
+            }
+
+            /// The name in lower case.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a service: one DNS label that is not reserved.
+    ServiceName,
+    |text| {
+        let label = parse_label(text, LABEL_OCTETS_MAX)?;
+        if RESERVED_SERVICE_NAMES.contains(&&*label) { Err(NameError::Reserved) } else { Ok(label) }
+    }
+);
+name!(
+    /// The name of a color: one DNS label.
+    ColorName,
+    |text| parse_label(text, LABEL_OCTETS_MAX)
+);
+name!(
+    /// The name of an app: one DNS label.
+    AppName,
+    |text| parse_label(text, LABEL_OCTETS_MAX)
+);
+name!(
+    /// The name of a port, as it appears in SRV (RFC 2782): a service name of RFC 6335 §5.1.
+    PortName,
+    |text| {
+        let label = parse_label(text, PORT_NAME_OCTETS_MAX)?;
+        if label.bytes().any(|b| b.is_ascii_alphabetic()) { Ok(label) } else { Err(NameError::NoLetter) }
+    }
+);
+name!(
+    /// A DNS suffix that teal owns, without the trailing dot: `local`, `svc.internal`.
+    Zone,
+    |text| {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        if text.len() > ZONE_OCTETS_MAX {
+            return Err(NameError::TooLong { octets: text.len(), octets_max: ZONE_OCTETS_MAX });
+        }
+        for label in text.split('.') {
+            parse_label(label, LABEL_OCTETS_MAX)?;
+        }
+        Ok(text.to_ascii_lowercase().into())
+    }
+);
+
+impl Zone {
+    /// Whether `other` is this zone or lies below it.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.0.strip_suffix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kept_in_lower_case() {
+        assert_eq!(ServiceName::parse("ServiceA").unwrap().as_str(), "servicea");
+        assert_eq!(Zone::parse("Svc.Internal.").unwrap().as_str(), "svc.internal");
+    }
+
+    #[test]
+    fn what_is_no_label_is_refused_with_its_reason() {
+        assert_eq!(ServiceName::parse(""), Err(NameError::Empty));
+        assert_eq!(ServiceName::parse("a.b"), Err(NameError::Dot));
+        assert_eq!(ServiceName::parse("a_b"), Err(NameError::Character('_')));
+        assert_eq!(ServiceName::parse("-a"), Err(NameError::Hyphen));
+        assert_eq!(ServiceName::parse("NS"), Err(NameError::Reserved));
+        assert_eq!(
+            ServiceName::parse(&"a".repeat(64)),
+            Err(NameError::TooLong { octets: 64, octets_max: 63 })
+        );
+        assert_eq!(PortName::parse("80"), Err(NameError::NoLetter));
+        assert!(ServiceName::parse(&"a".repeat(63)).is_ok());
+    }
+
+    #[test]
+    fn a_zone_contains_itself_and_what_lies_below() {
+        let zone = |text| Zone::parse(text).unwrap();
+        assert!(zone("local").contains(&zone("local")));
+        assert!(zone("local").contains(&zone("corp.local")));
+        assert!(!zone("local").contains(&zone("notlocal")));
+    }
+}
