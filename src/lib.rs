@@ -2,4 +2,6 @@
 //!
 //! The rooms and their floors are described in ARCHITECTURE.md; `tests/tidy.rs` holds the code to it.
 
+pub mod balance;
 pub mod model;
+pub mod telemetry;

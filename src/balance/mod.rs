@@ -1,0 +1,12 @@
+//! The two decisions of teal, as pure state: which color (the split), which endpoint (the pick).
+//!
+//! Called by `proxy` for each connection and by `state` when weights change. No clock, no randomness,
+//! no socket.
+
+pub mod pick;
+pub mod schedule;
+pub mod split;
+
+pub use pick::RoundRobin;
+pub use schedule::{Credit, Schedule};
+pub use split::Split;

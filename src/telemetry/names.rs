@@ -1,0 +1,196 @@
+//! Every metric that teal exports: name, kind, labels and help text.
+//!
+//! Base units, `_total` on counters, `color` wherever something happens per color, never a client's
+//! address in a label.
+
+/// What a family measures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+    /// A distribution over fixed buckets: upper bounds in the family's unit.
+    Histogram(&'static [f64]),
+}
+
+/// A metric family.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Family {
+    /// Full name, as scraped.
+    pub name: &'static str,
+    /// What it measures.
+    pub kind: Kind,
+    /// One sentence for the reader of `/metrics`.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Family {
+    Family { name, kind: Kind::Counter, help }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, help }
+}
+
+/// Bounds in seconds for what happens inside a host or a data center.
+const FAST_SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+/// Bounds in seconds for how long connections live.
+const LIFE_SECONDS: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
+/// Bounds in seconds for an answer out of memory.
+const ANSWER_SECONDS: &[f64] = &[
+    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0,
+];
+
+/// By service, port, color: decisions of the split, by weight only.
+pub const SPLIT_DECISIONS: Family = counter(
+    "teal_split_decisions_total",
+    "Connections that the split gave to a color by its weight, whatever became of them.",
+);
+/// By service, port, color.
+pub const CONNECTIONS: Family =
+    counter("teal_connections_total", "Connections that a color served (the backend accepted).");
+/// By service, port, color.
+pub const CONNECTIONS_ACTIVE: Family =
+    gauge("teal_connections_active", "Connections open right now, by the color that serves them.");
+/// By service, port, color, reason.
+pub const CONNECTIONS_CLOSED: Family =
+    counter("teal_connections_closed_total", "Served connections that ended, by reason.");
+/// By service, port, color, reason.
+pub const CONNECTION_ERRORS: Family = counter(
+    "teal_connection_errors_total",
+    "Connections that no backend served, by reason; color is \"none\" when none had been chosen.",
+);
+/// By service, port, color.
+pub const CONNECT_RETRIES: Family = counter(
+    "teal_connect_retries_total",
+    "Tries to connect after the first one of a connection, by the color tried.",
+);
+/// By service, port, from, to.
+pub const CONNECTIONS_SPILLED: Family = counter(
+    "teal_connections_spilled_total",
+    "Connections that one color could not serve and another did, by spill or fallback.",
+);
+/// By service, port, color, direction (in: towards the backend, out: towards the client).
+pub const BYTES: Family = counter(
+    "teal_bytes_total",
+    "Bytes relayed, by direction: in is client to backend, out is backend to client.",
+);
+/// By service, port, color.
+pub const CONNECT_DURATION: Family = Family {
+    name: "teal_connect_duration_seconds",
+    kind: Kind::Histogram(FAST_SECONDS),
+    help: "From accepting a connection until a backend accepted it.",
+};
+/// By service, port, color.
+pub const FIRST_BYTE: Family = Family {
+    name: "teal_first_byte_seconds",
+    kind: Kind::Histogram(FAST_SECONDS),
+    help: "From the backend's accept until its first byte.",
+};
+/// By service, port, color.
+pub const CONNECTION_DURATION: Family = Family {
+    name: "teal_connection_duration_seconds",
+    kind: Kind::Histogram(LIFE_SECONDS),
+    help: "From accepting a connection until its end.",
+};
+/// By service, color.
+pub const COLOR_WEIGHT: Family = gauge("teal_color_weight", "Weight in effect.");
+/// By service, color.
+pub const COLOR_WEIGHT_BASELINE: Family =
+    gauge("teal_color_weight_baseline", "Weight that the configuration says.");
+/// By service, color, state.
+pub const COLOR_ENDPOINTS: Family = gauge("teal_color_endpoints", "Endpoints of a color, by state.");
+/// By service, port, color.
+pub const DRAINING_CONNECTIONS: Family = gauge(
+    "teal_draining_connections",
+    "Open connections whose color takes no new ones, or whose endpoint is gone.",
+);
+/// By service, port, color.
+pub const DRAIN_OLDEST: Family =
+    gauge("teal_drain_oldest_seconds", "Age of the oldest draining connection; 0 when there is none.");
+/// No labels.
+pub const WEIGHT_ZERO_VIOLATIONS: Family = counter(
+    "teal_weight_zero_violations_total",
+    "Connections given to a color of weight 0 without anybody having said so. Stays 0.",
+);
+/// No labels.
+pub const DNS_QUERY_DURATION: Family = Family {
+    name: "teal_dns_query_duration_seconds",
+    kind: Kind::Histogram(ANSWER_SECONDS),
+    help: "From receiving a query until its answer was handed to the kernel.",
+};
+/// By scope (zone, refused, invalid), rcode, transport.
+pub const DNS_QUERIES: Family =
+    counter("teal_dns_queries_total", "Queries answered, by scope, response code and transport.");
+/// By reason.
+pub const DNS_DROPPED: Family = counter("teal_dns_dropped_total", "Packets that got no answer, by reason.");
+/// By result (applied, unchanged, rejected, refused).
+pub const CONFIG_RELOADS: Family = counter("teal_config_reloads_total", "Reloads, by result.");
+/// No labels.
+pub const CONFIG_LAST_RELOAD_SUCCESSFUL: Family =
+    gauge("teal_config_last_reload_successful", "1 when the last reload took effect, else 0.");
+/// No labels.
+pub const CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP: Family = gauge(
+    "teal_config_last_reload_success_timestamp_seconds",
+    "When a configuration last took effect, in seconds since 1970.",
+);
+/// No labels.
+pub const CONFIG_DEGRADED: Family = gauge(
+    "teal_config_degraded",
+    "1 while the last good configuration runs because the one on disk was broken at start.",
+);
+/// By hash.
+pub const CONFIG_INFO: Family = gauge("teal_config_info", "1, with the hash of the configuration in effect.");
+/// By state (used, limit).
+pub const DESCRIPTORS: Family = gauge("teal_descriptors", "File descriptors, by state.");
+/// By listener (proxy, dns, admin), reason.
+pub const ACCEPT_ERRORS: Family =
+    counter("teal_accept_errors_total", "Failed accepts, by listener and reason.");
+/// By worker.
+pub const WORKER_LOOP_LAG: Family =
+    gauge("teal_worker_loop_lag_seconds", "How late a worker's last timer was, at the last measurement.");
+/// By version.
+pub const BUILD_INFO: Family = gauge("teal_build_info", "1, with the version.");
+/// No labels.
+pub const LISTENERS_FAILED: Family =
+    gauge("teal_listeners_failed", "Addresses that teal should listen at and cannot.");
+
+/// Families by service, port or color, which are removable.
+pub const REMOVABLE: &[Family] = &[
+    SPLIT_DECISIONS,
+    CONNECTIONS,
+    CONNECTIONS_ACTIVE,
+    CONNECTIONS_CLOSED,
+    CONNECTION_ERRORS,
+    CONNECT_RETRIES,
+    CONNECTIONS_SPILLED,
+    BYTES,
+    CONNECT_DURATION,
+    FIRST_BYTE,
+    CONNECTION_DURATION,
+    COLOR_WEIGHT,
+    COLOR_WEIGHT_BASELINE,
+    COLOR_ENDPOINTS,
+    DRAINING_CONNECTIONS,
+    DRAIN_OLDEST,
+    WEIGHT_ZERO_VIOLATIONS,
+    DNS_QUERY_DURATION,
+    CONFIG_INFO,
+];
+
+/// Families kept by the exporter.
+pub const ORDINARY: &[Family] = &[
+    DNS_QUERIES,
+    DNS_DROPPED,
+    CONFIG_RELOADS,
+    CONFIG_LAST_RELOAD_SUCCESSFUL,
+    CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,
+    CONFIG_DEGRADED,
+    DESCRIPTORS,
+    ACCEPT_ERRORS,
+    WORKER_LOOP_LAG,
+    BUILD_INFO,
+    LISTENERS_FAILED,
+];

@@ -1,0 +1,210 @@
+//! The store of series that can leave: families by service, port and color.
+//!
+//! Built on metrics-util's registry, which can delete, unlike the exporter's recorder. A handle that
+//! was resolved before its series was deleted still counts, but into nothing that is rendered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use metrics::{Key, Label};
+use metrics_exporter_prometheus::formatting::{sanitize_label_value, write_help_line, write_type_line};
+use metrics_util::registry::{Registry, Storage};
+
+use super::histogram::FixedHistogram;
+use super::names::{Family, Kind, REMOVABLE};
+
+/// A counter's cell.
+pub type CounterCell = Arc<AtomicU64>;
+/// A gauge's cell: the bits of an `f64`, set through [`metrics::GaugeFn`] or [`Series::set_gauge`].
+pub type GaugeCell = Arc<AtomicU64>;
+/// A histogram's cell.
+pub type HistogramCell = Arc<FixedHistogram>;
+
+struct Cells;
+
+impl Storage<Key> for Cells {
+    type Counter = CounterCell;
+    type Gauge = GaugeCell;
+    type Histogram = HistogramCell;
+
+    fn counter(&self, _: &Key) -> CounterCell {
+        Arc::default()
+    }
+
+    fn gauge(&self, _: &Key) -> GaugeCell {
+        Arc::default()
+    }
+
+    fn histogram(&self, key: &Key) -> HistogramCell {
+        let bounds = REMOVABLE.iter().find(|family| family.name == key.name()).map(|family| family.kind);
+        Arc::new(FixedHistogram::new(match bounds {
+            Some(Kind::Histogram(bounds)) => bounds,
+            _ => &[],
+        }))
+    }
+}
+
+/// Label names with their values, in the order in which they are rendered.
+pub type Labels<'a> = &'a [(&'static str, &'a str)];
+
+/// The store. Cheap to share behind an `Arc`; resolving a handle locks one shard, using it does not.
+pub struct Series {
+    registry: Registry<Key, Cells>,
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Self { registry: Registry::new(Cells) }
+    }
+}
+
+fn key(family: Family, labels: Labels<'_>) -> Key {
+    let labels =
+        labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect::<Vec<_>>();
+    Key::from_parts(family.name, labels)
+}
+
+impl Series {
+    /// The counter with these labels, made at 0 if it is new.
+    pub fn counter(&self, family: Family, labels: Labels<'_>) -> CounterCell {
+        self.registry.get_or_create_counter(&key(family, labels), Arc::clone)
+    }
+
+    /// The gauge with these labels, made at 0 if it is new.
+    pub fn gauge(&self, family: Family, labels: Labels<'_>) -> GaugeCell {
+        self.registry.get_or_create_gauge(&key(family, labels), Arc::clone)
+    }
+
+    /// The histogram with these labels, made empty if it is new.
+    pub fn histogram(&self, family: Family, labels: Labels<'_>) -> HistogramCell {
+        self.registry.get_or_create_histogram(&key(family, labels), Arc::clone)
+    }
+
+    /// Sets a gauge.
+    pub fn set_gauge(&self, family: Family, labels: Labels<'_>, value: f64) {
+        self.gauge(family, labels).store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Removes every series that has all of these labels, whatever its family and further labels.
+    pub fn remove(&self, labels: Labels<'_>) {
+        let keep = |key: &Key| !has_labels(key, labels);
+        self.registry.retain_counters(|key, _| keep(key));
+        self.registry.retain_gauges(|key, _| keep(key));
+        self.registry.retain_histograms(|key, _| keep(key));
+    }
+
+    /// Appends all series in Prometheus' text format 0.0.4, sorted by family and labels.
+    pub fn render(&self, out: &mut String) {
+        let mut families: BTreeMap<String, BTreeMap<String, Vec<(String, String)>>> = BTreeMap::new();
+        let mut put = |key: &Key, lines: Vec<(String, String)>| {
+            families.entry(key.name().to_owned()).or_default().insert(label_text(key), lines);
+        };
+        let single = |value: String| vec![(String::new(), value)];
+        self.registry.visit_counters(|key, cell| put(key, single(cell.load(Ordering::Relaxed).to_string())));
+        self.registry.visit_gauges(|key, cell| {
+            put(key, single(f64::from_bits(cell.load(Ordering::Relaxed)).to_string()));
+        });
+        self.registry.visit_histograms(|key, cell| put(key, histogram_lines(cell)));
+        for family in REMOVABLE {
+            let Some(series) = families.get(family.name) else { continue };
+            write_help_line(out, family.name, None, None, family.help);
+            write_type_line(out, family.name, None, None, type_word(family.kind));
+            for (labels, lines) in series {
+                for (suffix, value) in lines {
+                    write_sample(out, family.name, labels, (suffix, value));
+                }
+            }
+        }
+    }
+}
+
+fn type_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram(_) => "histogram",
+    }
+}
+
+fn has_labels(key: &Key, labels: Labels<'_>) -> bool {
+    labels
+        .iter()
+        .all(|(name, value)| key.labels().any(|label| label.key() == *name && label.value() == *value))
+}
+
+fn label_text(key: &Key) -> String {
+    let pairs =
+        key.labels().map(|label| format!("{}=\"{}\"", label.key(), sanitize_label_value(label.value())));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Suffix with an `le` label where there is one, and value, of each line of a histogram.
+fn histogram_lines(cell: &FixedHistogram) -> Vec<(String, String)> {
+    let (buckets, total) = cell.cumulative();
+    let mut lines: Vec<_> =
+        buckets.iter().map(|(bound, count)| (format!("_bucket le=\"{bound}\""), count.to_string())).collect();
+    lines.push(("_bucket le=\"+Inf\"".to_owned(), total.to_string()));
+    lines.push(("_sum".to_owned(), cell.sum_seconds().to_string()));
+    lines.push(("_count".to_owned(), total.to_string()));
+    lines
+}
+
+fn write_sample(out: &mut String, name: &str, labels: &str, (suffix, value): (&str, &str)) {
+    let (suffix, bound) = suffix.split_once(' ').unwrap_or((suffix, ""));
+    let joint = if labels.is_empty() || bound.is_empty() { "" } else { "," };
+    out.push_str(name);
+    out.push_str(suffix);
+    if !labels.is_empty() || !bound.is_empty() {
+        out.push('{');
+        out.push_str(labels);
+        out.push_str(joint);
+        out.push_str(bound);
+        out.push('}');
+    }
+    out.push(' ');
+    out.push_str(value);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::{CONNECT_DURATION, CONNECTIONS, WEIGHT_ZERO_VIOLATIONS};
+    use super::*;
+
+    #[test]
+    fn a_removed_service_leaves_and_the_others_stay() {
+        let series = Series::default();
+        let of = |service| [("service", service), ("color", "blue")];
+        series.counter(CONNECTIONS, &of("a")).fetch_add(3, Ordering::Relaxed);
+        series.counter(CONNECTIONS, &of("b")).fetch_add(1, Ordering::Relaxed);
+        series.histogram(CONNECT_DURATION, &of("a"));
+        series.counter(WEIGHT_ZERO_VIOLATIONS, &[]);
+        series.remove(&[("service", "a")]);
+        let mut text = String::new();
+        series.render(&mut text);
+        assert_eq!(
+            text,
+            "# HELP teal_connections_total Connections that a color served (the backend accepted).\n\
+             # TYPE teal_connections_total counter\n\
+             teal_connections_total{service=\"b\",color=\"blue\"} 1\n\
+             # HELP teal_weight_zero_violations_total Connections given to a color of weight 0 without \
+             anybody having said so. Stays 0.\n\
+             # TYPE teal_weight_zero_violations_total counter\n\
+             teal_weight_zero_violations_total 0\n"
+        );
+    }
+
+    #[test]
+    fn a_histogram_is_rendered_cumulatively_with_its_family_s_bounds() {
+        let series = Series::default();
+        let cell = series.histogram(CONNECT_DURATION, &[("service", "a")]);
+        cell.observe(std::time::Duration::from_micros(600));
+        let mut text = String::new();
+        series.render(&mut text);
+        assert!(text.contains("teal_connect_duration_seconds_bucket{service=\"a\",le=\"0.0005\"} 0\n"));
+        assert!(text.contains("teal_connect_duration_seconds_bucket{service=\"a\",le=\"0.001\"} 1\n"));
+        assert!(text.contains("teal_connect_duration_seconds_bucket{service=\"a\",le=\"+Inf\"} 1\n"));
+        assert!(text.contains("teal_connect_duration_seconds_count{service=\"a\"} 1\n"));
+    }
+}
