@@ -4,4 +4,6 @@
 
 pub mod balance;
 pub mod model;
+pub mod net;
+pub mod state;
 pub mod telemetry;

@@ -1,0 +1,90 @@
+//! Listening sockets: one per address, shared by all workers.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+/// Options that accepted sockets inherit from their listener, which saves system calls for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListenOptions {
+    /// Keepalive probes begin after so long without data; none when absent.
+    pub keepalive: Option<Duration>,
+}
+
+/// A bound and listening TCP socket. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    socket: Arc<TcpListener>,
+    address: SocketAddr,
+}
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+impl Listener {
+    /// Binds and listens, with `TCP_NODELAY` and `SO_REUSEADDR` set. Port 0 takes a free one:
+    /// [`Self::address`] tells which.
+    ///
+    /// # Errors
+    /// What the kernel says: the address is in use, is not of this host, or needs a privilege.
+    pub fn bind(address: SocketAddr, options: ListenOptions) -> io::Result<Self> {
+        let socket =
+            Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        let listener = Self { address: socket.local_addr()?, socket: Arc::new(socket) };
+        listener.set_options(options)?;
+        Ok(listener)
+    }
+
+    /// The address that it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes what sockets accepted from now on inherit.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_options(&self, options: ListenOptions) -> io::Result<()> {
+        set_keepalive(&SockRef::from(&*self.socket), options.keepalive)
+    }
+}
+
+/// Probes between the first one and giving up: with a ninth of the time between each, a dead peer is
+/// noticed after about twice `after`.
+const KEEPALIVE_PROBES: u32 = 9;
+
+/// Turns keepalive on or off: the first probe after so long without data, further ones at a ninth
+/// of it, at least a second apart.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
+    let Some(after) = after else { return socket.set_keepalive(false) };
+    let between = (after / KEEPALIVE_PROBES).max(Duration::from_secs(1));
+    let keepalive = TcpKeepalive::new().with_time(after.max(Duration::from_secs(1))).with_interval(between);
+    socket.set_tcp_keepalive(&keepalive.with_retries(KEEPALIVE_PROBES))
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

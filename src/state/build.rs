@@ -1,0 +1,141 @@
+//! Builds a snapshot from a catalog, reusing whatever did not change.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::live::Live;
+use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
+use crate::balance::{Credit, RoundRobin, Split};
+use crate::model::{Catalog, Color, ColorName, Port, Service, ServiceName};
+
+/// The addresses of one service's names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// Of the service's own name.
+    pub vip: Ipv4Addr,
+    /// Of the preview names, in the order of `Service::colors`.
+    pub previews: Vec<Ipv4Addr>,
+}
+
+/// What a snapshot is built from, besides the one before.
+pub struct Parts<'a> {
+    /// The configuration.
+    pub catalog: Arc<Catalog>,
+    /// Addresses of every service of the catalog.
+    pub addresses: &'a BTreeMap<ServiceName, Addresses>,
+    /// Where live facts are found.
+    pub live: &'a Live,
+    /// Decides ties of the split; differs from host to host.
+    pub rotation: usize,
+}
+
+/// Builds the successor of `before`. Services that did not change are shared with it, down to the
+/// counters; the sequence of a split lives on where the weights are the same.
+pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
+    let mut services = BTreeMap::new();
+    for (name, service) in &parts.catalog.services {
+        let Some(addresses) = parts.addresses.get(name) else { continue };
+        let old = before.and_then(|before| before.services.get(name));
+        let state = match old {
+            Some(old)
+                if *old.service == **service
+                    && old.vip == addresses.vip
+                    && old.previews == addresses.previews =>
+            {
+                Arc::clone(old)
+            }
+            old => Arc::new(build_service(parts, service, addresses, old.map(Arc::as_ref))),
+        };
+        services.insert(name.clone(), state);
+    }
+    Snapshot {
+        generation: before.map_or(1, |before| before.generation + 1),
+        catalog: Arc::clone(&parts.catalog),
+        services,
+    }
+}
+
+fn build_service(
+    parts: &Parts<'_>,
+    service: &Arc<Service>,
+    addresses: &Addresses,
+    old: Option<&ServiceState>,
+) -> ServiceState {
+    let ports = service.ports.iter().map(|port| {
+        let old = old.and_then(|old| old.port(port.listen));
+        build_port(parts, service, port, old)
+    });
+    ServiceState {
+        ports: ports.collect(),
+        service: Arc::clone(service),
+        vip: addresses.vip,
+        previews: addresses.previews.clone(),
+    }
+}
+
+fn build_port(parts: &Parts<'_>, service: &Service, port: &Port, old: Option<&PortState>) -> PortState {
+    let colors = service.colors.iter().map(|color| {
+        let old = old.and_then(|old| old.colors.iter().find(|old| old.name == color.name));
+        build_color(parts, service, (port, color), old)
+    });
+    PortState {
+        split: build_split(&service.colors, parts.rotation, old),
+        colors: colors.collect(),
+        live: parts.live.port(&service.name, port.listen),
+        port: port.clone(),
+    }
+}
+
+/// The old sequence where names and weights are the same, else its successor.
+fn build_split(colors: &[Color], rotation: usize, old: Option<&PortState>) -> Arc<Split> {
+    let weights: Vec<u16> = colors.iter().map(|color| color.weight.get()).collect();
+    let Some(old) = old else { return Arc::new(Split::new(weights, rotation)) };
+    let same_names = old.colors.iter().map(|color| &color.name).eq(colors.iter().map(|color| &color.name));
+    if same_names && old.split.weights() == weights {
+        return Arc::clone(&old.split);
+    }
+    let owed = old.split.credits();
+    let credit = |name: &ColorName| {
+        let index = old.colors.iter().position(|color| color.name == *name)?;
+        owed.get(index).copied()
+    };
+    let credits = colors.iter().map(|color| credit(&color.name).unwrap_or(Credit::ZERO)).collect();
+    Arc::new(Split::carrying(weights, credits, rotation))
+}
+
+fn build_color(
+    parts: &Parts<'_>,
+    service: &Service,
+    (port, color): (&Port, &Color),
+    old: Option<&ColorState>,
+) -> ColorState {
+    let endpoints: Vec<EndpointState> = color
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let address = endpoint.address(port);
+            let weight = endpoint.weight.get();
+            let live = parts.live.endpoint((&service.name, port.listen, &color.name), address);
+            EndpointState { address, weight, live }
+        })
+        .collect();
+    let weights: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+    let same_weights =
+        |old: &&ColorState| old.endpoints.iter().map(|endpoint| endpoint.weight).eq(weights.iter().copied());
+    let pick = old.filter(same_weights).map_or_else(
+        || Arc::new(RoundRobin::new(&weights).expect("config bounds the sum of a color's endpoint weights")),
+        |old| Arc::clone(&old.pick),
+    );
+    ColorState {
+        name: color.name.clone(),
+        weight: color.weight,
+        fallback: color
+            .fallback
+            .as_ref()
+            .and_then(|name| service.colors.iter().position(|c| c.name == *name)),
+        endpoints,
+        pick,
+        live: parts.live.color(&service.name, port.listen, &color.name),
+    }
+}

@@ -1,0 +1,86 @@
+//! Gauges that are derived when somebody looks: weights, open and draining connections.
+
+use std::time::Instant;
+
+use super::connections::{Connection, Why};
+use super::live::Live;
+use super::snapshot::Snapshot;
+use crate::model::{ColorName, ServiceName};
+use crate::telemetry::names::{
+    COLOR_ENDPOINTS, COLOR_WEIGHT, COLOR_WEIGHT_BASELINE, CONFIG_INFO, CONNECTIONS_ACTIVE, DRAIN_OLDEST,
+    DRAINING_CONNECTIONS,
+};
+
+/// Open connections of one color on one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOfColor {
+    /// The service.
+    pub service: ServiceName,
+    /// The listening port.
+    pub port: u16,
+    /// The color.
+    pub color: ColorName,
+    /// All of them.
+    pub open: usize,
+    /// Those that will not be followed by others: the color's weight is 0 or their endpoint is gone.
+    pub draining: usize,
+    /// When the oldest draining one was accepted.
+    pub oldest: Option<Instant>,
+}
+
+/// Whether a connection came because of its color's weight, so that weight 0 means it is draining.
+fn by_weight(connection: &Connection) -> bool {
+    matches!(connection.why, Why::Weight | Why::Spill)
+}
+
+/// Adds up the open connections by service, port and color, gone ones included.
+pub fn open_connections(snapshot: &Snapshot, live: &Live) -> Vec<OpenOfColor> {
+    let mut sums = std::collections::BTreeMap::<_, OpenOfColor>::new();
+    for endpoint in live.endpoints() {
+        let color = snapshot
+            .port(&endpoint.service, endpoint.port)
+            .and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
+        let present =
+            color.is_some_and(|color| color.endpoints.iter().any(|e| e.address == endpoint.live.address));
+        let weighted = color.is_some_and(|color| !color.weight.is_zero());
+        let (open, _) = endpoint.live.open.summary(|_| true);
+        let (draining, oldest) =
+            endpoint.live.open.summary(|connection| !present || (!weighted && by_weight(connection)));
+        let key = (endpoint.service.clone(), endpoint.port, endpoint.color.clone());
+        let sum = sums.entry(key).or_insert_with(|| OpenOfColor {
+            service: endpoint.service,
+            port: endpoint.port,
+            color: endpoint.color,
+            open: 0,
+            draining: 0,
+            oldest: None,
+        });
+        sum.open += open;
+        sum.draining += draining;
+        sum.oldest = sum.oldest.into_iter().chain(oldest).min();
+    }
+    sums.into_values().collect()
+}
+
+/// Sets the gauges of everything that `snapshot` and open connections name.
+pub fn collect(snapshot: &Snapshot, live: &Live, now: Instant) {
+    let series = live.series();
+    for state in snapshot.services.values() {
+        for color in &state.service.colors {
+            let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
+            series.set_gauge(COLOR_WEIGHT, &labels, f64::from(color.weight.get()));
+            series.set_gauge(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
+            let labels = [labels[0], labels[1], ("state", "configured")];
+            series.set_gauge(COLOR_ENDPOINTS, &labels, color.endpoints.len() as f64);
+        }
+    }
+    for sum in open_connections(snapshot, live) {
+        let port = sum.port.to_string();
+        let labels = [("service", sum.service.as_str()), ("port", &port), ("color", sum.color.as_str())];
+        series.set_gauge(CONNECTIONS_ACTIVE, &labels, sum.open as f64);
+        series.set_gauge(DRAINING_CONNECTIONS, &labels, sum.draining as f64);
+        let age = sum.oldest.map_or(0.0, |oldest| now.saturating_duration_since(oldest).as_secs_f64());
+        series.set_gauge(DRAIN_OLDEST, &labels, age);
+    }
+    series.set_gauge(CONFIG_INFO, &[("hash", &snapshot.catalog.hash)], 1.0);
+}

@@ -1,0 +1,357 @@
+//! Live facts: counters and open connections that outlive snapshots.
+//!
+//! They hang on the identity of an endpoint, a color or a port. While somebody still points to one, a
+//! snapshot that names the same identity again gets the same one.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use super::connections::OpenConnections;
+use crate::model::{ColorName, ServiceName};
+use crate::telemetry::names::{
+    BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
+    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
+};
+use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
+
+/// Why no backend served a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorReason {
+    /// The last backend tried refused.
+    Refused,
+    /// No backend answered within the connect timeouts.
+    Timeout,
+    /// No way to the last backend tried.
+    Unreachable,
+    /// The host had no port, descriptor or memory left for the last try.
+    Resources,
+    /// The last try failed in another way.
+    Other,
+    /// The source is not in `allow_from`.
+    NotAllowed,
+    /// `max_connections` was reached.
+    Limit,
+    /// All weights are 0.
+    NoWeight,
+    /// The service or color was removed while the connection waited.
+    Removed,
+    /// The client went away before a backend accepted.
+    ClientGone,
+}
+
+impl ErrorReason {
+    const COUNT: usize = 10;
+
+    /// The value of the label `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Resources => "resources",
+            Self::Other => "other",
+            Self::NotAllowed => "not_allowed",
+            Self::Limit => "limit",
+            Self::NoWeight => "no_weight",
+            Self::Removed => "removed",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// Why a served connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedReason {
+    /// Both sides said FIN.
+    Finished,
+    /// The client sent RST or vanished.
+    ClientReset,
+    /// The backend sent RST or vanished.
+    BackendReset,
+    /// Nothing moved for `idle_timeout`.
+    Idle,
+    /// Its drain ran into `drain_timeout`.
+    DrainDeadline,
+    /// The daemon stopped.
+    Shutdown,
+}
+
+impl ClosedReason {
+    const COUNT: usize = 6;
+
+    /// The value of the label `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::ClientReset => "client_reset",
+            Self::BackendReset => "backend_reset",
+            Self::Idle => "idle",
+            Self::DrainDeadline => "drain_deadline",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Labels of a color's series, and where to make them.
+#[derive(Clone)]
+struct Labels {
+    series: Arc<Series>,
+    service: ServiceName,
+    port: Box<str>,
+    color: Box<str>,
+}
+
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}/{}", self.service, self.port, self.color)
+    }
+}
+
+impl Labels {
+    fn counter(&self, family: Family, more: Option<(&'static str, &str)>) -> CounterCell {
+        let mut labels =
+            vec![("service", self.service.as_str()), ("port", &*self.port), ("color", &*self.color)];
+        labels.extend(more);
+        self.series.counter(family, &labels)
+    }
+
+    fn histogram(&self, family: Family) -> HistogramCell {
+        let labels = [("service", self.service.as_str()), ("port", &*self.port), ("color", &*self.color)];
+        self.series.histogram(family, &labels)
+    }
+}
+
+/// The live facts of one endpoint, by (service, port, color, address).
+#[derive(Debug)]
+pub struct EndpointLive {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Connections that it serves.
+    pub open: OpenConnections,
+}
+
+/// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
+/// their first value: thousands of quiet services stay cheap.
+#[derive(Debug)]
+pub struct ColorLive {
+    labels: Labels,
+    /// The place in the sequence of the color's endpoints.
+    pub picks: AtomicU64,
+    /// `split_decisions_total`
+    pub decisions: CounterCell,
+    /// `connections_total`
+    pub connections: CounterCell,
+    /// `connect_retries_total`
+    pub retries: CounterCell,
+    /// `bytes_total{direction="in"}`: client to backend
+    pub bytes_in: CounterCell,
+    /// `bytes_total{direction="out"}`: backend to client
+    pub bytes_out: CounterCell,
+    /// `weight_zero_violations_total`, one cell for the whole process
+    pub weight_zero_violations: CounterCell,
+    connect_duration: OnceLock<HistogramCell>,
+    first_byte: OnceLock<HistogramCell>,
+    connection_duration: OnceLock<HistogramCell>,
+    closed: [OnceLock<CounterCell>; ClosedReason::COUNT],
+    errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
+}
+
+impl ColorLive {
+    fn new(labels: Labels) -> Self {
+        Self {
+            picks: AtomicU64::new(0),
+            decisions: labels.counter(SPLIT_DECISIONS, None),
+            connections: labels.counter(CONNECTIONS, None),
+            retries: labels.counter(CONNECT_RETRIES, None),
+            bytes_in: labels.counter(BYTES, Some(("direction", "in"))),
+            bytes_out: labels.counter(BYTES, Some(("direction", "out"))),
+            weight_zero_violations: labels.series.counter(WEIGHT_ZERO_VIOLATIONS, &[]),
+            connect_duration: OnceLock::new(),
+            first_byte: OnceLock::new(),
+            connection_duration: OnceLock::new(),
+            closed: Default::default(),
+            errors: Default::default(),
+            labels,
+        }
+    }
+
+    /// `connect_duration_seconds`
+    pub fn connect_duration(&self) -> &FixedHistogram {
+        self.connect_duration.get_or_init(|| self.labels.histogram(CONNECT_DURATION))
+    }
+
+    /// `first_byte_seconds`
+    pub fn first_byte(&self) -> &FixedHistogram {
+        self.first_byte.get_or_init(|| self.labels.histogram(FIRST_BYTE))
+    }
+
+    /// `connection_duration_seconds`
+    pub fn connection_duration(&self) -> &FixedHistogram {
+        self.connection_duration.get_or_init(|| self.labels.histogram(CONNECTION_DURATION))
+    }
+
+    /// `connections_closed_total{reason}`
+    pub fn closed(&self, reason: ClosedReason) -> &AtomicU64 {
+        self.closed[reason as usize]
+            .get_or_init(|| self.labels.counter(CONNECTIONS_CLOSED, Some(("reason", reason.label()))))
+    }
+
+    /// `connection_errors_total{reason}` for a connection that the split or a preview name gave here.
+    pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
+        self.errors[reason as usize]
+            .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
+    }
+
+    /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
+    pub fn spilled(&self, to: &ColorName) -> CounterCell {
+        let labels = [
+            ("service", self.labels.service.as_str()),
+            ("port", &*self.labels.port),
+            ("from", &*self.labels.color),
+            ("to", to.as_str()),
+        ];
+        self.labels.series.counter(CONNECTIONS_SPILLED, &labels)
+    }
+}
+
+/// The live facts of one port of a service: what happened before a color was chosen.
+#[derive(Debug)]
+pub struct PortLive {
+    labels: Labels,
+    errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
+}
+
+impl PortLive {
+    /// `connection_errors_total{color="none",reason}`
+    pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
+        self.errors[reason as usize]
+            .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
+    }
+}
+
+/// (service, listening port)
+type PortKey = (ServiceName, u16);
+/// (service, listening port, color)
+type ColorKey = (ServiceName, u16, ColorName);
+/// (service, listening port, color, address)
+type EndpointKey = (ServiceName, u16, ColorName, SocketAddr);
+
+/// Finds live facts by identity.
+#[derive(Default)]
+pub struct Live {
+    series: Arc<Series>,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    ports: HashMap<PortKey, Weak<PortLive>>,
+    colors: HashMap<ColorKey, Weak<ColorLive>>,
+    endpoints: HashMap<EndpointKey, Weak<EndpointLive>>,
+}
+
+/// An endpoint that somebody still points to.
+pub struct LivingEndpoint {
+    /// Its service.
+    pub service: ServiceName,
+    /// The port it serves, by listening port.
+    pub port: u16,
+    /// Its color.
+    pub color: ColorName,
+    /// Its facts.
+    pub live: Arc<EndpointLive>,
+}
+
+impl Live {
+    /// Live facts whose series are kept in `series`.
+    pub fn new(series: Arc<Series>) -> Self {
+        Self { series, tables: Mutex::default() }
+    }
+
+    /// Where the series are kept.
+    pub fn series(&self) -> &Arc<Series> {
+        &self.series
+    }
+
+    fn tables(&self) -> std::sync::MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn labels(&self, service: &ServiceName, port: u16, color: &str) -> Labels {
+        let port = port.to_string().into();
+        Labels { series: Arc::clone(&self.series), service: service.clone(), port, color: color.into() }
+    }
+
+    /// The facts of a port.
+    pub fn port(&self, service: &ServiceName, port: u16) -> Arc<PortLive> {
+        reuse(&mut self.tables().ports, (service.clone(), port), || PortLive {
+            labels: self.labels(service, port, "none"),
+            errors: Default::default(),
+        })
+    }
+
+    /// The facts of a color on a port.
+    pub fn color(&self, service: &ServiceName, port: u16, color: &ColorName) -> Arc<ColorLive> {
+        reuse(&mut self.tables().colors, (service.clone(), port, color.clone()), || {
+            ColorLive::new(self.labels(service, port, color.as_str()))
+        })
+    }
+
+    /// The facts of an endpoint.
+    pub fn endpoint(&self, color: (&ServiceName, u16, &ColorName), address: SocketAddr) -> Arc<EndpointLive> {
+        let key = (color.0.clone(), color.1, color.2.clone(), address);
+        reuse(&mut self.tables().endpoints, key, || EndpointLive {
+            address,
+            open: OpenConnections::default(),
+        })
+    }
+
+    /// Every endpoint that a snapshot or an open connection still points to.
+    pub fn endpoints(&self) -> Vec<LivingEndpoint> {
+        let tables = self.tables();
+        let living = tables.endpoints.iter().filter_map(|((service, port, color, _), live)| {
+            let live = live.upgrade()?;
+            Some(LivingEndpoint { service: service.clone(), port: *port, color: color.clone(), live })
+        });
+        living.collect()
+    }
+
+    /// Removes the series of services, ports and colors that nobody points to any more, and forgets them.
+    pub fn sweep(&self) {
+        let mut tables = self.tables();
+        tables.endpoints.retain(|_, live| live.strong_count() > 0);
+        let series = &self.series;
+        tables.colors.retain(|(service, port, color), live| {
+            let port = port.to_string();
+            let of = |color| [("service", service.as_str()), ("port", port.as_str()), color];
+            live.strong_count() > 0 || {
+                series.remove(&of(("color", color.as_str())));
+                series.remove(&of(("from", color.as_str())));
+                series.remove(&of(("to", color.as_str())));
+                false
+            }
+        });
+        tables.ports.retain(|(service, port), live| {
+            let port = port.to_string();
+            live.strong_count() > 0 || {
+                series.remove(&[("service", service.as_str()), ("port", port.as_str())]);
+                false
+            }
+        });
+    }
+}
+
+fn reuse<K: Eq + std::hash::Hash, V>(
+    table: &mut HashMap<K, Weak<V>>,
+    key: K,
+    make: impl FnOnce() -> V,
+) -> Arc<V> {
+    let slot = table.entry(key).or_default();
+    slot.upgrade().unwrap_or_else(|| {
+        let fresh = Arc::new(make());
+        *slot = Arc::downgrade(&fresh);
+        fresh
+    })
+}
