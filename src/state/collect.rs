@@ -82,5 +82,5 @@ pub fn collect(snapshot: &Snapshot, live: &Live, now: Instant) {
         let age = sum.oldest.map_or(0.0, |oldest| now.saturating_duration_since(oldest).as_secs_f64());
         series.set_gauge(DRAIN_OLDEST, &labels, age);
     }
-    series.set_gauge(CONFIG_INFO, &[("hash", &snapshot.catalog.hash)], 1.0);
+    series.set_only_gauge(CONFIG_INFO, &[("hash", &snapshot.catalog.hash)], 1.0);
 }

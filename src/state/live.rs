@@ -318,25 +318,33 @@ impl Live {
         living.collect()
     }
 
-    /// Removes the series of services, ports and colors that nobody points to any more, and forgets them.
+    /// Removes the series of ports and colors that nobody points to any more, and forgets them.
     pub fn sweep(&self) {
         let mut tables = self.tables();
         tables.endpoints.retain(|_, live| live.strong_count() > 0);
-        let series = &self.series;
+        let mut gone = Vec::new();
         tables.colors.retain(|(service, port, color), live| {
-            let port = port.to_string();
-            let of = |color| [("service", service.as_str()), ("port", port.as_str()), color];
-            live.strong_count() > 0 || {
-                series.remove(&of(("color", color.as_str())));
-                series.remove(&of(("from", color.as_str())));
-                series.remove(&of(("to", color.as_str())));
-                false
+            let lives = live.strong_count() > 0;
+            if !lives {
+                gone.push((service.clone(), *port, color.clone()));
             }
+            lives
         });
+        for (service, port, color) in gone {
+            let port = port.to_string();
+            for label in ["color", "from", "to"] {
+                let labels =
+                    [("service", service.as_str()), ("port", port.as_str()), (label, color.as_str())];
+                self.series.remove(&labels);
+            }
+            if !tables.colors.keys().any(|(other, _, name)| *other == service && *name == color) {
+                self.series.remove(&[("service", service.as_str()), ("color", color.as_str())]);
+            }
+        }
         tables.ports.retain(|(service, port), live| {
             let port = port.to_string();
             live.strong_count() > 0 || {
-                series.remove(&[("service", service.as_str()), ("port", port.as_str())]);
+                self.series.remove(&[("service", service.as_str()), ("port", &port), ("color", "none")]);
                 false
             }
         });
@@ -354,4 +362,54 @@ fn reuse<K: Eq + std::hash::Hash, V>(
         *slot = Arc::downgrade(&fresh);
         fresh
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(live: &Live) -> String {
+        let mut text = String::new();
+        live.series().render(&mut text);
+        text
+    }
+
+    #[test]
+    fn series_leave_with_the_last_one_who_points_to_them() {
+        let live = Live::default();
+        let (service, color) = (ServiceName::parse("a").unwrap(), ColorName::parse("blue").unwrap());
+        let first = live.color(&service, 80, &color);
+        let second = live.color(&service, 81, &color);
+        let port = live.port(&service, 80);
+        port.errors(ErrorReason::NoWeight);
+        live.series().set_gauge(
+            crate::telemetry::names::COLOR_WEIGHT,
+            &[("service", "a"), ("color", "blue")],
+            1.0,
+        );
+        let kept = Arc::clone(&first);
+        drop((first, port));
+        live.sweep();
+        assert!(rendered(&live).contains(r#"port="80",color="blue""#), "somebody still points to it");
+        assert!(!rendered(&live).contains(r#"color="none""#));
+        drop(kept);
+        live.sweep();
+        assert!(!rendered(&live).contains(r#"port="80""#));
+        assert!(rendered(&live).contains("teal_color_weight{"), "the color lives on another port");
+        drop(second);
+        live.sweep();
+        assert!(!rendered(&live).contains(r#"service="a""#));
+    }
+
+    #[test]
+    fn an_identity_that_comes_back_while_somebody_points_to_it_is_the_same() {
+        let live = Live::default();
+        let (service, color) = (ServiceName::parse("a").unwrap(), ColorName::parse("blue").unwrap());
+        let address = "127.0.0.1:80".parse().unwrap();
+        let first = live.endpoint((&service, 80, &color), address);
+        assert!(Arc::ptr_eq(&first, &live.endpoint((&service, 80, &color), address)));
+        assert_eq!(live.endpoints().len(), 1);
+        drop(first);
+        assert!(live.endpoints().is_empty());
+    }
 }

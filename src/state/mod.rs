@@ -7,9 +7,18 @@
 pub mod build;
 pub mod collect;
 pub mod connections;
+pub mod diff;
+pub mod directory;
+pub mod drain;
 pub mod live;
+pub mod problems;
 pub mod snapshot;
+pub mod vip;
+pub mod writer;
 
 pub use connections::{Connection, CutReason, OpenConnections, Why};
+pub use directory::{StateDirectory, StateError};
 pub use live::{ClosedReason, ColorLive, EndpointLive, ErrorReason, Live, PortLive};
+pub use problems::Problems;
 pub use snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot, SnapshotCell};
+pub use writer::{DataPlane, Now, Refusal, Removal, StartError, Tools, Writer};

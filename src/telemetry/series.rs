@@ -86,6 +86,13 @@ impl Series {
         self.gauge(family, labels).store(value.to_bits(), Ordering::Relaxed);
     }
 
+    /// Sets a gauge and removes the other series of its family.
+    pub fn set_only_gauge(&self, family: Family, labels: Labels<'_>, value: f64) {
+        let only = key(family, labels);
+        self.set_gauge(family, labels, value);
+        self.registry.retain_gauges(|key, _| key.name() != family.name || *key == only);
+    }
+
     /// Removes every series that has all of these labels, whatever its family and further labels.
     pub fn remove(&self, labels: Labels<'_>) {
         let keep = |key: &Key| !has_labels(key, labels);

@@ -1,0 +1,240 @@
+//! The one writer: turns a valid catalog into the next snapshot, or refuses and changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::build::{Addresses, Parts, build};
+use super::diff::{Change, changes, needs_restart, risky_removals};
+use super::directory::{StateDirectory, StateError};
+use super::drain::Drains;
+use super::live::{Live, LivingEndpoint};
+use super::problems::Problems;
+use super::snapshot::{Snapshot, SnapshotCell};
+use super::vip::{Bounds, VipError, VipTable, Wanted};
+use crate::model::{Catalog, Service, ServiceName};
+
+/// The file of the state directory that keeps addresses.
+const VIPS: &str = "vips.json";
+
+/// Whatever carries connections for the snapshot: the sockets of the proxy today.
+pub trait DataPlane: Send {
+    /// Makes ready for `next` without touching anything that runs.
+    ///
+    /// # Errors
+    /// What could not be made ready, one sentence each; nothing has changed then.
+    fn prepare(&mut self, next: &Snapshot) -> Result<(), Vec<String>>;
+
+    /// Makes ready as far as possible: what cannot be is reported, and tried again by the plane itself.
+    fn prepare_what_can_be(&mut self, next: &Snapshot) -> Vec<String>;
+
+    /// Carries out what was prepared; `next` is what readers see from now on.
+    fn commit(&mut self, next: &Arc<Snapshot>);
+}
+
+/// Whether removals that look like half a file are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Refuse them.
+    Guarded,
+    /// The operator said so by hand.
+    Allowed,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Settings that only a restart can change.
+    #[error("restart needed: {} cannot change while teal runs", .0.join(", "))]
+    Restart(Vec<&'static str>),
+    /// What looks like half a file.
+    #[error(
+        "refused, as it would remove much at once:\n  {}\nif that is meant: teal reload --allow-removal",
+        .0.join("\n  ")
+    )]
+    Removal(Vec<String>),
+    /// A VIP cannot be given.
+    #[error("{}", join(.0))]
+    Vips(Vec<VipError>),
+    /// Addresses that cannot be listened at.
+    #[error("cannot listen:\n  {}", .0.join("\n  "))]
+    Listen(Vec<String>),
+}
+
+fn join(errors: &[VipError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Everything the writer needs from outside.
+pub struct Tools {
+    /// Where live facts are found.
+    pub live: Arc<Live>,
+    /// Where addresses are kept.
+    pub directory: Arc<StateDirectory>,
+    /// Where it says what is wrong.
+    pub problems: Problems,
+    /// What carries connections.
+    pub plane: Box<dyn DataPlane>,
+    /// Decides ties of splits; from the machine id.
+    pub rotation: usize,
+}
+
+/// The moment of a change.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// For deadlines.
+    pub instant: Instant,
+    /// For what is kept on disk: seconds since 1970.
+    pub unix_seconds: u64,
+}
+
+/// Owns the next snapshot. There is one in a process.
+pub struct Writer {
+    tools: Tools,
+    vips: VipTable,
+    drains: Drains,
+    cell: SnapshotCell,
+}
+
+impl Writer {
+    /// Builds the first snapshot. What cannot be listened at is reported and retried by the plane.
+    ///
+    /// # Errors
+    /// A VIP cannot be given, or the kept addresses cannot be read.
+    pub fn start(catalog: Catalog, mut tools: Tools, now: Now) -> Result<Self, StartError> {
+        let vips: VipTable = tools.directory.read::<Kept>(VIPS)?.map(|kept| kept.leases).unwrap_or_default();
+        let next_vips = vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
+        let addresses = addresses(&catalog, &next_vips);
+        let parts = Parts {
+            catalog: Arc::new(catalog),
+            addresses: &addresses,
+            live: &tools.live,
+            rotation: tools.rotation,
+        };
+        let first = Arc::new(build(&parts, None));
+        tools.plane.prepare_what_can_be(&first);
+        let cell: SnapshotCell = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&first)));
+        let mut writer = Self { tools, vips, drains: Drains::default(), cell };
+        writer.keep(next_vips);
+        writer.tools.plane.commit(&first);
+        Ok(writer)
+    }
+
+    /// Where readers find the snapshot.
+    pub fn cell(&self) -> &SnapshotCell {
+        &self.cell
+    }
+
+    /// Makes `catalog` what is, at one instant, and says what changed.
+    ///
+    /// # Errors
+    /// Why it was refused; nothing has changed then.
+    pub fn apply(&mut self, catalog: Catalog, removal: Removal, now: Now) -> Result<Vec<Change>, Refusal> {
+        let before = self.cell.load_full();
+        let restart = needs_restart(&before.catalog, &catalog);
+        if !restart.is_empty() {
+            return Err(Refusal::Restart(restart));
+        }
+        let risky = risky_removals(&before.catalog, &catalog);
+        if removal == Removal::Guarded && !risky.is_empty() {
+            return Err(Refusal::Removal(risky));
+        }
+        let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
+        let addresses = addresses(&catalog, &vips);
+        let parts = Parts {
+            catalog: Arc::new(catalog),
+            addresses: &addresses,
+            live: &self.tools.live,
+            rotation: self.tools.rotation,
+        };
+        let next = Arc::new(build(&parts, Some(&before)));
+        self.tools.plane.prepare(&next).map_err(Refusal::Listen)?;
+        self.keep(vips);
+        self.cell.store(Arc::clone(&next));
+        self.tools.plane.commit(&next);
+        self.follow_drains(&before, &next, now.instant);
+        Ok(changes(&before.catalog, &next.catalog))
+    }
+
+    /// Cuts connections whose drain is over and lets go of series that nobody needs. Call it about
+    /// every second.
+    pub fn tick(&mut self, now: Instant) {
+        let cut = self.drains.cut_due(now);
+        if cut > 0 {
+            tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
+        }
+        self.tools.live.sweep();
+    }
+
+    /// Addresses are kept before anybody can learn them; a disk that fails is no reason to stop.
+    fn keep(&mut self, vips: VipTable) {
+        if vips != self.vips {
+            match self.tools.directory.write(VIPS, Kept { leases: vips.clone() }) {
+                Ok(()) => self.tools.problems.clear("state"),
+                Err(error) => self.tools.problems.set("state", error.to_string()),
+            }
+        }
+        self.vips = vips;
+    }
+
+    fn follow_drains(&mut self, before: &Snapshot, next: &Snapshot, now: Instant) {
+        let timeout = |endpoint: &LivingEndpoint| {
+            let service = next.catalog.services.get(&endpoint.service);
+            let service = service.or_else(|| before.catalog.services.get(&endpoint.service));
+            service.map_or(Duration::ZERO, |service| service.policy.drain_timeout)
+        };
+        self.drains.follow(&self.tools.live.endpoints(), next, now, timeout);
+    }
+}
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The configuration cannot be carried out.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Kept {
+    leases: VipTable,
+}
+
+/// The preview name of a color without the zone.
+fn preview_name(service: &Service, color: usize) -> String {
+    format!("{}.{}", service.colors[color].name, service.name)
+}
+
+fn wanted(catalog: &Catalog) -> Vec<Wanted> {
+    let of_service = |service: &Arc<Service>| {
+        let own = Wanted { name: service.name.to_string(), explicit: service.vip };
+        let previews = (0..service.colors.len()).map(|color| preview_name(service, color));
+        let previews = previews.map(|name| Wanted { name, explicit: None });
+        std::iter::once(own).chain(previews).collect::<Vec<_>>()
+    };
+    catalog.services.values().flat_map(of_service).collect()
+}
+
+fn bounds(catalog: &Catalog, now: Now) -> Bounds {
+    let listen = catalog.settings.dns.listen.iter().filter_map(|address| match address.ip() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    let reserved: BTreeSet<Ipv4Addr> = listen.collect();
+    Bounds { pool: catalog.settings.vip.pool, reserved, now: now.unix_seconds }
+}
+
+fn addresses(catalog: &Catalog, vips: &VipTable) -> BTreeMap<ServiceName, Addresses> {
+    let given = vips.addresses();
+    let of_service = |service: &Arc<Service>| {
+        let vip = *given.get(service.name.as_str())?;
+        let previews =
+            (0..service.colors.len()).map(|color| given.get(preview_name(service, color).as_str()).copied());
+        Some((service.name.clone(), Addresses { vip, previews: previews.collect::<Option<_>>()? }))
+    };
+    catalog.services.values().filter_map(of_service).collect()
+}
