@@ -2,6 +2,7 @@
 //!
 //! The rooms and their floors are described in ARCHITECTURE.md; `tests/tidy.rs` holds the code to it.
 
+pub mod admin;
 pub mod balance;
 pub mod model;
 pub mod net;

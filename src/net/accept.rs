@@ -4,11 +4,11 @@
 //! (descriptors, memory) pauses the loop, and both are counted.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
@@ -59,10 +59,21 @@ impl AcceptError {
     }
 }
 
+/// A listening socket that does not block.
+pub trait Listening: AsFd + AsRawFd {
+    /// What an accepted connection is used as.
+    type Stream: From<OwnedFd>;
+    /// What names its other end.
+    type Peer;
+
+    /// Reads what the kernel says about the other end.
+    fn peer(address: Option<SocketAddrAny>) -> Option<Self::Peer>;
+}
+
 /// What to do with connections and with failures.
-pub trait Accept {
+pub trait Accept<L: Listening = Listener> {
     /// Takes a connection; the stream does not block. Must return at once.
-    fn accepted(&mut self, stream: TcpStream, peer: SocketAddr);
+    fn accepted(&mut self, stream: L::Stream, peer: L::Peer);
     /// Counts a failure.
     fn failed(&mut self, error: AcceptError);
 }
@@ -72,10 +83,10 @@ pub trait Accept {
 ///
 /// # Errors
 /// The listener cannot be registered with this worker's event queue.
-pub async fn accept_loop(
-    listener: Listener,
+pub async fn accept_loop<L: Listening>(
+    listener: L,
     stop: CancellationToken,
-    accept: &mut impl Accept,
+    accept: &mut impl Accept<L>,
 ) -> io::Result<()> {
     let listener = register(listener)?;
     loop {
@@ -102,10 +113,10 @@ pub async fn accept_loop(
 }
 
 /// Registers without a descriptor of its own: tokio's `TcpListener` would need one for each worker.
-fn register(listener: Listener) -> io::Result<AsyncFd<Listener>> {
+fn register<L: Listening>(listener: L) -> io::Result<AsyncFd<L>> {
     #[expect(
         deprecated,
-        reason = "its successor is unsafe; a Listener keeps its descriptor open and never swaps it"
+        reason = "its successor is unsafe; a listener here keeps its descriptor open and never swaps it"
     )]
     AsyncFd::new(listener)
 }
@@ -122,15 +133,13 @@ enum Drained {
 /// Connections accepted in one go before other tasks have their turn.
 const TURN: usize = 64;
 
-fn accept_waiting(listener: &Listener, accept: &mut impl Accept) -> Drained {
+fn accept_waiting<L: Listening>(listener: &L, accept: &mut impl Accept<L>) -> Drained {
     for _ in 0..TURN {
         match acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
             Ok((socket, peer)) => {
-                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-                let stream = TcpStream::from(socket);
                 // The kernel always names the peer of a TCP connection.
-                if let Some(peer) = peer {
-                    accept.accepted(stream, peer);
+                if let Some(peer) = L::peer(peer) {
+                    accept.accepted(socket.into(), peer);
                 }
             }
             Err(Errno::AGAIN) => return Drained::Empty,

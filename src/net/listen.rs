@@ -1,12 +1,15 @@
 //! Listening sockets: one per address, shared by all workers.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::SocketAddrAny;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::accept::Listening;
 
 /// Options that accepted sockets inherit from their listener, which saves system calls for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,5 +89,14 @@ impl AsFd for Listener {
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+impl Listening for Listener {
+    type Stream = TcpStream;
+    type Peer = SocketAddr;
+
+    fn peer(address: Option<SocketAddrAny>) -> Option<SocketAddr> {
+        SocketAddr::try_from(address?).ok()
     }
 }

@@ -4,6 +4,8 @@
 
 pub mod accept;
 pub mod listen;
+pub mod unix;
 
-pub use accept::{AcceptError, accept_loop};
+pub use accept::{Accept, AcceptError, Listening, accept_loop};
 pub use listen::{ListenOptions, Listener};
+pub use unix::ControlSocket;

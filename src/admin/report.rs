@@ -1,0 +1,188 @@
+//! What the API answers, as JSON. The command line reads the same types.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Whole seconds since it started.
+    pub uptime_seconds: u64,
+    /// `starting`, `ready` or `stopping`.
+    pub phase: String,
+    /// What it runs with.
+    pub configuration: ConfigurationReport,
+    /// Where it answers names.
+    pub dns: DnsReport,
+    /// Where it serves `/metrics`.
+    pub metrics: Option<SocketAddr>,
+    /// Where VIPs come from.
+    pub vip_pool: String,
+    /// All of the process.
+    pub connections: ConnectionsReport,
+    /// What needs the operator.
+    pub problems: Vec<ProblemReport>,
+    /// In order of name.
+    pub services: Vec<ServiceReport>,
+}
+
+/// The configuration in effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigurationReport {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Hash of the text in effect.
+    pub hash: String,
+    /// Whether this is the last good configuration because the one on disk was broken at start.
+    pub degraded: bool,
+    /// Counts snapshots, from 1.
+    pub generation: u64,
+    /// The last reload, if there was one.
+    pub last_reload: Option<ReloadReport>,
+}
+
+/// DNS addresses and zones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DnsReport {
+    /// Over UDP and TCP.
+    pub listen: Vec<SocketAddr>,
+    /// The first is primary.
+    pub zones: Vec<String>,
+}
+
+/// Connections of the whole process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionsReport {
+    /// Open now, those that wait for a backend included.
+    pub open: usize,
+    /// The limit.
+    pub max: usize,
+}
+
+/// Something that needs the operator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProblemReport {
+    /// With what.
+    pub subject: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReport {
+    /// Its name.
+    pub name: String,
+    /// What its name answers with.
+    pub vip: Ipv4Addr,
+    /// The app that it is a member of.
+    pub app: Option<String>,
+    /// Its ports.
+    pub ports: Vec<PortReport>,
+    /// Its colors, in order of name.
+    pub colors: Vec<ColorReport>,
+}
+
+/// One port of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PortReport {
+    /// On the VIP.
+    pub listen: u16,
+    /// In SRV records.
+    pub name: Option<String>,
+    /// Further addresses.
+    pub expose: Vec<SocketAddr>,
+    /// Decisions of the split since the weights last changed.
+    pub decided: u64,
+}
+
+/// One color of a service, all ports together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColorReport {
+    /// Its name.
+    pub name: String,
+    /// In effect.
+    pub weight: u16,
+    /// As configured.
+    pub baseline: u16,
+    /// Where the weight in effect comes from: `file`.
+    pub origin: String,
+    /// What `COLOR.SERVICE.ZONE` answers with.
+    pub preview: Ipv4Addr,
+    /// The color that takes over when all colors with weight are down.
+    pub fallback: Option<String>,
+    /// Decisions of the split since the daemon started.
+    pub decisions: u64,
+    /// Connections served since the daemon started.
+    pub served: u64,
+    /// Open now.
+    pub open: usize,
+    /// Open now, with none to follow.
+    pub draining: usize,
+    /// Age of the oldest draining one.
+    pub oldest_draining_seconds: Option<u64>,
+    /// Where it is served.
+    pub endpoints: Vec<EndpointReport>,
+}
+
+/// One endpoint of a color on one port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointReport {
+    /// The listening port that it serves.
+    pub port: u16,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its share in the color.
+    pub weight: u16,
+    /// Connections open now.
+    pub open: usize,
+}
+
+/// What became of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadResult {
+    /// It is in effect.
+    Applied,
+    /// The text is the one in effect.
+    Unchanged,
+    /// It has errors; nothing changed.
+    Rejected,
+    /// It is valid, but this daemon will not do it; nothing changed.
+    Refused,
+}
+
+impl ReloadResult {
+    /// The value of the label `result`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// `POST /v1/reload`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// What became of it.
+    pub result: ReloadResult,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Hash of the text that was read; absent when it could not be read.
+    pub hash: Option<String>,
+    /// What changed, a line each.
+    pub changes: Vec<String>,
+    /// Warnings, a line each.
+    pub warnings: Vec<String>,
+    /// Why it was rejected or refused: the whole report.
+    pub message: Option<String>,
+}

@@ -1,0 +1,111 @@
+//! Builds the status report.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::context::Context;
+use super::report::{
+    ColorReport, ConfigurationReport, DnsReport, EndpointReport, PortReport, ProblemReport, ServiceReport,
+    StatusReport,
+};
+use crate::model::{Catalog, ColorName, ServiceName};
+use crate::state::collect::{OpenOfColor, open_connections};
+use crate::state::{ServiceState, Snapshot};
+
+/// What is, as of now.
+pub fn status(context: &Context, now: Instant) -> StatusReport {
+    let snapshot = context.snapshot.load_full();
+    let facts = &context.facts;
+    let settings = &snapshot.catalog.settings;
+    let problem = |(subject, message)| ProblemReport { subject, message };
+    StatusReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: now.saturating_duration_since(facts.started).as_secs(),
+        phase: context.phase.borrow().label().to_owned(),
+        configuration: ConfigurationReport {
+            path: facts.config.clone(),
+            hash: snapshot.catalog.hash.clone(),
+            degraded: facts.is_degraded(),
+            generation: snapshot.generation,
+            last_reload: facts.last_reload.load().as_deref().cloned(),
+        },
+        dns: DnsReport {
+            listen: facts.dns.load().as_ref().clone(),
+            zones: settings.dns.zones.iter().map(ToString::to_string).collect(),
+        },
+        metrics: facts.metrics.load().as_deref().copied(),
+        vip_pool: settings.vip.pool.0.to_string(),
+        connections: (context.connections)(),
+        problems: context.problems.all().into_iter().map(problem).collect(),
+        services: services(&snapshot, context, now),
+    }
+}
+
+type OpenByColor = HashMap<(ServiceName, ColorName), OpenOfColor>;
+
+fn services(snapshot: &Snapshot, context: &Context, now: Instant) -> Vec<ServiceReport> {
+    let mut open = OpenByColor::new();
+    for sum in open_connections(snapshot, &context.live) {
+        match open.entry((sum.service.clone(), sum.color.clone())) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(sum);
+            }
+            std::collections::hash_map::Entry::Occupied(mut entry) => {
+                let all = entry.get_mut();
+                all.open += sum.open;
+                all.draining += sum.draining;
+                all.oldest = all.oldest.into_iter().chain(sum.oldest).min();
+            }
+        }
+    }
+    snapshot.services.values().map(|state| service(state, &snapshot.catalog, &open, now)).collect()
+}
+
+fn service(state: &ServiceState, catalog: &Catalog, open: &OpenByColor, now: Instant) -> ServiceReport {
+    let port = |port: &crate::state::PortState| PortReport {
+        listen: port.port.listen,
+        name: port.port.name.as_ref().map(ToString::to_string),
+        expose: port.port.expose.clone(),
+        decided: port.split.decided(),
+    };
+    let app = catalog.apps.iter().find(|(_, app)| app.services.contains(&state.service.name));
+    ServiceReport {
+        name: state.service.name.to_string(),
+        vip: state.vip,
+        app: app.map(|(name, _)| name.to_string()),
+        ports: state.ports.iter().map(port).collect(),
+        colors: (0..state.service.colors.len()).map(|index| color(state, index, open, now)).collect(),
+    }
+}
+
+fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -> ColorReport {
+    let color = &state.service.colors[index];
+    let on_ports = || state.ports.iter().map(|port| (port.port.listen, &port.colors[index]));
+    let endpoints = on_ports().flat_map(|(port, color)| {
+        color.endpoints.iter().map(move |endpoint| EndpointReport {
+            port,
+            address: endpoint.address,
+            weight: endpoint.weight,
+            open: endpoint.live.open.len(),
+        })
+    });
+    let sum = open.get(&(state.service.name.clone(), color.name.clone()));
+    ColorReport {
+        name: color.name.to_string(),
+        weight: color.weight.get(),
+        baseline: color.weight.get(),
+        origin: "file".to_owned(),
+        preview: state.previews[index],
+        fallback: color.fallback.as_ref().map(ToString::to_string),
+        decisions: on_ports().map(|(_, color)| color.live.decisions.load(Ordering::Relaxed)).sum(),
+        served: on_ports().map(|(_, color)| color.live.connections.load(Ordering::Relaxed)).sum(),
+        open: sum.map_or(0, |sum| sum.open),
+        draining: sum.map_or(0, |sum| sum.draining),
+        oldest_draining_seconds: sum
+            .and_then(|sum| sum.oldest)
+            .map(|oldest| now.saturating_duration_since(oldest).as_secs()),
+        endpoints: endpoints.collect(),
+    }
+}
