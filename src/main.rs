@@ -1,3 +1,7 @@
 //! The `teal` binary.
 
-fn main() {}
+use teal::cli::exit::Exit;
+
+fn main() -> Exit {
+    teal::cli::main()
+}

@@ -1,0 +1,23 @@
+//! Exit codes.
+
+use std::process::{ExitCode, Termination};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Refused or failed; the message says why.
+    Failed = 1,
+    /// The arguments make no sense.
+    Usage = 2,
+    /// No daemon answers at the control socket.
+    Unreachable = 3,
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self as u8)
+    }
+}

@@ -1,0 +1,35 @@
+//! The command line: arguments as written, one file a command, and the exit code.
+
+pub mod args;
+pub mod check;
+pub mod client;
+pub mod exit;
+pub mod reload;
+pub mod route;
+pub mod run;
+pub mod status;
+pub mod table;
+
+use clap::Parser;
+
+use self::args::{Arguments, Command};
+use self::exit::Exit;
+
+/// Runs the command that the process was started with.
+pub fn main() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing can be done when the terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    match arguments.command {
+        Command::Run(run) => run::run(run),
+        Command::Check(check) => check::check(&check),
+        Command::Status(status) => status::status(&status),
+        Command::Reload(reload) => reload::reload(&reload),
+        Command::Route(route) => route::route(&route),
+    }
+}

@@ -1,0 +1,186 @@
+//! `teal status`
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use hyper::Method;
+
+use super::args::StatusArguments;
+use super::client::{default_socket, report, request};
+use super::exit::Exit;
+use super::table::{Align, Table};
+use crate::admin::report::{ColorReport, ReloadResult, ServiceReport, StatusReport};
+
+/// Asks the daemon and prints what is.
+pub fn status(arguments: &StatusArguments) -> Exit {
+    let socket = arguments.daemon.socket.clone().unwrap_or_else(default_socket);
+    loop {
+        let mut answer: StatusReport = match request(&socket, Method::GET, "/v1/status") {
+            Ok(answer) => answer,
+            Err(error) => return report(&error),
+        };
+        if let Some(name) = &arguments.service {
+            let wanted = without_zone(name, &answer.dns.zones);
+            answer.services.retain(|service| service.name == wanted);
+            if answer.services.is_empty() {
+                eprintln!("teal: no service is called {wanted:?} on this host; `teal status` lists them");
+                return Exit::Failed;
+            }
+        }
+        if arguments.json {
+            println!("{}", serde_json::to_string_pretty(&answer).expect("a report is always JSON"));
+            return Exit::Done;
+        }
+        let text = render(&answer, arguments.service.is_some());
+        if !arguments.watch {
+            print!("{text}");
+            return Exit::Done;
+        }
+        // Home, the text with the rest of each line cleared, the rest of the screen cleared.
+        print!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// A service's name without one of the zones.
+fn without_zone(name: &str, zones: &[String]) -> String {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let stripped = zones.iter().find_map(|zone| name.strip_suffix(zone.as_str())?.strip_suffix('.'));
+    stripped.unwrap_or(&name).to_owned()
+}
+
+fn render(report: &StatusReport, with_endpoints: bool) -> String {
+    let mut text = head(report);
+    text.push('\n');
+    text.push_str(&services(&report.services));
+    if with_endpoints {
+        text.push('\n');
+        text.push_str(&endpoints(&report.services));
+    }
+    text.push('\n');
+    if report.problems.is_empty() {
+        text.push_str("no problems\n");
+    }
+    for problem in &report.problems {
+        let _ = writeln!(text, "problem: {}: {}", problem.subject, problem.message);
+    }
+    text
+}
+
+fn head(report: &StatusReport) -> String {
+    let configuration = &report.configuration;
+    let listen: Vec<String> = report.dns.listen.iter().map(ToString::to_string).collect();
+    let degraded = if configuration.degraded { ", DEGRADED: the last good one, as the file is broken" } else { "" };
+    let mut text = format!(
+        "teal {} on this host: {}, up {}, {} of {} connections\nconfiguration {} ({}{degraded})\n",
+        report.version,
+        report.phase,
+        humantime::format_duration(Duration::from_secs(report.uptime_seconds)),
+        report.connections.open,
+        report.connections.max,
+        configuration.path.display(),
+        configuration.hash,
+    );
+    if let Some(reload) = &configuration.last_reload {
+        let outcome = match reload.result {
+            ReloadResult::Applied => "took effect",
+            ReloadResult::Unchanged => "changed nothing",
+            ReloadResult::Rejected => "was rejected",
+            ReloadResult::Refused => "was refused",
+        };
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(reload.at);
+        let _ = writeln!(text, "the last reload {outcome} at {}", humantime::format_rfc3339_seconds(at));
+        if let Some(message) = &reload.message {
+            let _ = writeln!(text, "  {}", message.trim_end().replace('\n', "\n  "));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "DNS at {} for {}, VIPs from {}",
+        if listen.is_empty() { "no address".to_owned() } else { listen.join(", ") },
+        report.dns.zones.join(", "),
+        report.vip_pool
+    );
+    text
+}
+
+fn services(services: &[ServiceReport]) -> String {
+    let mut table = Table::new(&[
+        ("SERVICE", Align::Left),
+        ("VIP", Align::Left),
+        ("PORTS", Align::Left),
+        ("COLOR", Align::Left),
+        ("WEIGHT", Align::Right),
+        ("SHARE", Align::Right),
+        ("SERVED", Align::Right),
+        ("OPEN", Align::Right),
+        ("DRAINING", Align::Right),
+        ("OLDEST", Align::Right),
+        ("ENDPOINTS", Align::Right),
+    ]);
+    for service in services {
+        let total: u32 = service.colors.iter().map(|color| u32::from(color.weight)).sum();
+        let ports: Vec<String> = service.ports.iter().map(|port| port.listen.to_string()).collect();
+        for (index, color) in service.colors.iter().enumerate() {
+            let once = |text: String| if index == 0 { text } else { String::new() };
+            table.row([
+                once(service.name.clone()),
+                once(service.vip.to_string()),
+                once(ports.join(",")),
+                color.name.clone(),
+                color.weight.to_string(),
+                share(color, total),
+                color.served.to_string(),
+                color.open.to_string(),
+                color.draining.to_string(),
+                color.oldest_draining_seconds.map_or_else(|| "-".to_owned(), |age| format!("{age}s")),
+                color.endpoints.len().to_string(),
+            ]);
+        }
+    }
+    table.render()
+}
+
+fn share(color: &ColorReport, total: u32) -> String {
+    if total == 0 {
+        return "-".to_owned();
+    }
+    format!("{:.1}%", f64::from(color.weight) * 100.0 / f64::from(total))
+}
+
+fn endpoints(services: &[ServiceReport]) -> String {
+    let mut table = Table::new(&[
+        ("COLOR", Align::Left),
+        ("PREVIEW", Align::Left),
+        ("PORT", Align::Right),
+        ("ENDPOINT", Align::Left),
+        ("WEIGHT", Align::Right),
+        ("OPEN", Align::Right),
+    ]);
+    for color in services.iter().flat_map(|service| &service.colors) {
+        for endpoint in &color.endpoints {
+            table.row([
+                color.name.clone(),
+                color.preview.to_string(),
+                endpoint.port.to_string(),
+                endpoint.address.to_string(),
+                endpoint.weight.to_string(),
+                endpoint.open.to_string(),
+            ]);
+        }
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_named_with_or_without_a_zone() {
+        let zones = ["local".to_owned(), "svc.internal".to_owned()];
+        for name in ["servicea", "ServiceA.local", "servicea.svc.internal."] {
+            assert_eq!(without_zone(name, &zones), "servicea");
+        }
+    }
+}
