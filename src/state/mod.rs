@@ -21,4 +21,4 @@ pub use directory::{StateDirectory, StateError};
 pub use live::{ClosedReason, ColorLive, EndpointLive, ErrorReason, Live, PortLive};
 pub use problems::Problems;
 pub use snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot, SnapshotCell};
-pub use writer::{DataPlane, Now, Refusal, Removal, StartError, Tools, Writer};
+pub use writer::{Base, DataPlane, First, Now, Refusal, Removal, StartError, Writer};

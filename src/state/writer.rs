@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+
 use super::build::{Addresses, Parts, build};
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
@@ -24,13 +27,16 @@ pub trait DataPlane: Send {
     ///
     /// # Errors
     /// What could not be made ready, one sentence each; nothing has changed then.
-    fn prepare(&mut self, next: &Snapshot) -> Result<(), Vec<String>>;
+    fn prepare<'a>(&'a mut self, next: &'a Snapshot) -> BoxFuture<'a, Result<(), Vec<String>>>;
 
-    /// Makes ready as far as possible: what cannot be is reported, and tried again by the plane itself.
-    fn prepare_what_can_be(&mut self, next: &Snapshot) -> Vec<String>;
+    /// Makes ready as far as possible, and says itself what is missing.
+    fn prepare_what_can_be<'a>(&'a mut self, next: &'a Snapshot) -> BoxFuture<'a, ()>;
 
     /// Carries out what was prepared; `next` is what readers see from now on.
-    fn commit(&mut self, next: &Arc<Snapshot>);
+    fn commit(&mut self, next: &Snapshot);
+
+    /// Whether something of the current snapshot is still missing.
+    fn is_incomplete(&self) -> bool;
 }
 
 /// Whether removals that look like half a file are carried out.
@@ -66,16 +72,15 @@ fn join(errors: &[VipError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Everything the writer needs from outside.
-pub struct Tools {
+/// What the writer works with.
+#[derive(Clone)]
+pub struct Base {
     /// Where live facts are found.
     pub live: Arc<Live>,
     /// Where addresses are kept.
     pub directory: Arc<StateDirectory>,
     /// Where it says what is wrong.
     pub problems: Problems,
-    /// What carries connections.
-    pub plane: Box<dyn DataPlane>,
     /// Decides ties of splits; from the machine id.
     pub rotation: usize,
 }
@@ -89,36 +94,50 @@ pub struct Now {
     pub unix_seconds: u64,
 }
 
+/// The first snapshot of a process, already where readers find it, but with nothing listening yet.
+pub struct First {
+    cell: SnapshotCell,
+    kept: VipTable,
+    vips: VipTable,
+}
+
+impl First {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// A VIP cannot be given, or the kept addresses cannot be read.
+    pub fn build(catalog: Catalog, base: &Base, now: Now) -> Result<Self, StartError> {
+        let kept: VipTable = base.directory.read::<Kept>(VIPS)?.map(|kept| kept.leases).unwrap_or_default();
+        let vips = kept.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
+        let snapshot = next_snapshot(catalog, &vips, base, None);
+        Ok(Self { cell: Arc::new(ArcSwap::from_pointee(snapshot)), kept, vips })
+    }
+
+    /// Where readers find the snapshot, now and later.
+    pub fn cell(&self) -> &SnapshotCell {
+        &self.cell
+    }
+}
+
 /// Owns the next snapshot. There is one in a process.
 pub struct Writer {
-    tools: Tools,
+    base: Base,
+    plane: Box<dyn DataPlane>,
     vips: VipTable,
     drains: Drains,
     cell: SnapshotCell,
 }
 
 impl Writer {
-    /// Builds the first snapshot. What cannot be listened at is reported and retried by the plane.
-    ///
-    /// # Errors
-    /// A VIP cannot be given, or the kept addresses cannot be read.
-    pub fn start(catalog: Catalog, mut tools: Tools, now: Now) -> Result<Self, StartError> {
-        let vips: VipTable = tools.directory.read::<Kept>(VIPS)?.map(|kept| kept.leases).unwrap_or_default();
-        let next_vips = vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let addresses = addresses(&catalog, &next_vips);
-        let parts = Parts {
-            catalog: Arc::new(catalog),
-            addresses: &addresses,
-            live: &tools.live,
-            rotation: tools.rotation,
-        };
-        let first = Arc::new(build(&parts, None));
-        tools.plane.prepare_what_can_be(&first);
-        let cell: SnapshotCell = Arc::new(arc_swap::ArcSwap::new(Arc::clone(&first)));
-        let mut writer = Self { tools, vips, drains: Drains::default(), cell };
-        writer.keep(next_vips);
-        writer.tools.plane.commit(&first);
-        Ok(writer)
+    /// Carries out the first snapshot. What cannot be listened at is reported, and tried again.
+    pub async fn start(first: First, base: Base, plane: Box<dyn DataPlane>) -> Self {
+        let First { cell, kept, vips } = first;
+        let snapshot = cell.load_full();
+        let mut writer = Self { base, plane, vips: kept, drains: Drains::default(), cell };
+        writer.keep(vips);
+        writer.plane.prepare_what_can_be(&snapshot).await;
+        writer.plane.commit(&snapshot);
+        writer
     }
 
     /// Where readers find the snapshot.
@@ -130,7 +149,7 @@ impl Writer {
     ///
     /// # Errors
     /// Why it was refused; nothing has changed then.
-    pub fn apply(&mut self, catalog: Catalog, removal: Removal, now: Now) -> Result<Vec<Change>, Refusal> {
+    pub async fn apply(&mut self, catalog: Catalog, removal: Removal, now: Now) -> Result<Vec<Change>, Refusal> {
         let before = self.cell.load_full();
         let restart = needs_restart(&before.catalog, &catalog);
         if !restart.is_empty() {
@@ -141,38 +160,36 @@ impl Writer {
             return Err(Refusal::Removal(risky));
         }
         let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let addresses = addresses(&catalog, &vips);
-        let parts = Parts {
-            catalog: Arc::new(catalog),
-            addresses: &addresses,
-            live: &self.tools.live,
-            rotation: self.tools.rotation,
-        };
-        let next = Arc::new(build(&parts, Some(&before)));
-        self.tools.plane.prepare(&next).map_err(Refusal::Listen)?;
+        let next = Arc::new(next_snapshot(catalog, &vips, &self.base, Some(&before)));
+        self.plane.prepare(&next).await.map_err(Refusal::Listen)?;
         self.keep(vips);
         self.cell.store(Arc::clone(&next));
-        self.tools.plane.commit(&next);
+        self.plane.commit(&next);
         self.follow_drains(&before, &next, now.instant);
         Ok(changes(&before.catalog, &next.catalog))
     }
 
-    /// Cuts connections whose drain is over and lets go of series that nobody needs. Call it about
-    /// every second.
-    pub fn tick(&mut self, now: Instant) {
+    /// Cuts connections whose drain is over, lets go of series that nobody needs, and tries again what the
+    /// data plane could not do. Call it about every second.
+    pub async fn tick(&mut self, now: Instant) {
         let cut = self.drains.cut_due(now);
         if cut > 0 {
             tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
         }
-        self.tools.live.sweep();
+        self.base.live.sweep();
+        if self.plane.is_incomplete() {
+            let current = self.cell.load_full();
+            self.plane.prepare_what_can_be(&current).await;
+            self.plane.commit(&current);
+        }
     }
 
     /// Addresses are kept before anybody can learn them; a disk that fails is no reason to stop.
     fn keep(&mut self, vips: VipTable) {
         if vips != self.vips {
-            match self.tools.directory.write(VIPS, Kept { leases: vips.clone() }) {
-                Ok(()) => self.tools.problems.clear("state"),
-                Err(error) => self.tools.problems.set("state", error.to_string()),
+            match self.base.directory.write(VIPS, Kept { leases: vips.clone() }) {
+                Ok(()) => self.base.problems.clear("state"),
+                Err(error) => self.base.problems.set("state", error.to_string()),
             }
         }
         self.vips = vips;
@@ -184,7 +201,7 @@ impl Writer {
             let service = service.or_else(|| before.catalog.services.get(&endpoint.service));
             service.map_or(Duration::ZERO, |service| service.policy.drain_timeout)
         };
-        self.drains.follow(&self.tools.live.endpoints(), next, now, timeout);
+        self.drains.follow(&self.base.live.endpoints(), next, now, timeout);
     }
 }
 
@@ -197,6 +214,17 @@ pub enum StartError {
     /// The configuration cannot be carried out.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+fn next_snapshot(catalog: Catalog, vips: &VipTable, base: &Base, before: Option<&Snapshot>) -> Snapshot {
+    let addresses = addresses(&catalog, vips);
+    let parts = Parts {
+        catalog: Arc::new(catalog),
+        addresses: &addresses,
+        live: &base.live,
+        rotation: base.rotation,
+    };
+    build(&parts, before)
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -1,0 +1,151 @@
+//! Reloading: one task that reads, checks and applies configurations, one at a time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{last_good, systemd};
+use crate::admin::report::{ReloadReport, ReloadResult};
+use crate::admin::{Facts, ReloadRequest};
+use crate::config::{self, Loaded, ReportStyle, Sources};
+use crate::model::Settings;
+use crate::provider::watch::WatchHandle;
+use crate::state::{Now, Problems, Removal, StateDirectory, Writer};
+use crate::telemetry::names::{
+    CONFIG_DEGRADED, CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_RELOADS,
+};
+
+/// How long a reload by hand waits for a file that somebody is writing.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often drains and series of services that are gone are looked after.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Who reloads.
+pub struct Reloader {
+    /// What applies a valid configuration.
+    pub writer: Writer,
+    /// Reads the files.
+    pub watch: WatchHandle,
+    /// Where the last good configuration is kept.
+    pub directory: Arc<StateDirectory>,
+    /// Where it says what is wrong.
+    pub problems: Problems,
+    /// What status shows.
+    pub facts: Arc<Facts>,
+    /// Is told about settings that took effect.
+    pub applied: Box<dyn FnMut(&Settings) + Send>,
+}
+
+/// The moment, on both clocks.
+pub fn now() -> Now {
+    let unix_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    Now { instant: Instant::now(), unix_seconds }
+}
+
+impl Reloader {
+    /// Reloads when somebody asks, until `stop` is cancelled.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => self.writer.tick(Instant::now()).await,
+                request = requests.recv() => {
+                    let Some(request) = request else { return };
+                    let report = self.reload(request.removal).await;
+                    // Nobody waits for the result of a change of the file.
+                    let _ = request.reply.send(report);
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self, removal: Removal) -> ReloadReport {
+        systemd::reloading();
+        let report = match self.watch.read(PATIENCE).await {
+            Ok(sources) => self.apply(&sources, removal).await,
+            Err(error) => report(ReloadResult::Rejected, Some(error.to_string())),
+        };
+        self.note(&report);
+        systemd::ready(&status_line(&self.facts, &report));
+        report
+    }
+
+    async fn apply(&mut self, sources: &Sources, removal: Removal) -> ReloadReport {
+        let Loaded { catalog, warnings } = match config::load(sources) {
+            Ok(loaded) => loaded,
+            Err(rejected) => {
+                let text = config::render(&rejected.diagnostics, sources, ReportStyle::Plain);
+                return report(ReloadResult::Rejected, Some(text));
+            }
+        };
+        let hash = catalog.hash.clone();
+        let settings = catalog.settings.clone();
+        let warnings = warnings.iter().map(|warning| warning.one_line(sources)).collect();
+        let unchanged = self.writer.cell().load().catalog.hash == hash;
+        let mut report = if unchanged {
+            report(ReloadResult::Unchanged, None)
+        } else {
+            match self.writer.apply(catalog, removal, now()).await {
+                Ok(changes) => {
+                    let changes = changes.iter().map(ToString::to_string).collect();
+                    ReloadReport { changes, ..report(ReloadResult::Applied, None) }
+                }
+                Err(refusal) => report(ReloadResult::Refused, Some(refusal.to_string())),
+            }
+        };
+        report.hash = Some(hash);
+        report.warnings = warnings;
+        if report.result == ReloadResult::Applied {
+            (self.applied)(&settings);
+        }
+        if matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged) {
+            self.keep(sources);
+        }
+        report
+    }
+
+    /// The file on disk is what runs: keep it for a start at which it is broken.
+    fn keep(&self, sources: &Sources) {
+        self.facts.degraded.store(false, Ordering::Relaxed);
+        metrics::gauge!(CONFIG_DEGRADED.name).set(0.0);
+        match last_good::keep(&self.directory, &self.facts.config, sources) {
+            Ok(()) => self.problems.clear("state: last good configuration"),
+            Err(error) => self.problems.set("state: last good configuration", error.to_string()),
+        }
+    }
+
+    fn note(&self, report: &ReloadReport) {
+        metrics::counter!(CONFIG_RELOADS.name, "result" => report.result.label()).increment(1);
+        let message = report.message.as_deref().unwrap_or_default();
+        match report.result {
+            ReloadResult::Applied => tracing::info!(changes = ?report.changes, "configuration applied"),
+            ReloadResult::Unchanged => tracing::info!("configuration unchanged"),
+            ReloadResult::Rejected => tracing::error!("configuration rejected, the old one goes on:\n{message}"),
+            ReloadResult::Refused => tracing::error!("configuration refused, the old one goes on: {message}"),
+        }
+        for warning in &report.warnings {
+            tracing::warn!("{warning}");
+        }
+        let successful = matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged);
+        metrics::gauge!(CONFIG_LAST_RELOAD_SUCCESSFUL.name).set(f64::from(u8::from(successful)));
+        if successful {
+            metrics::gauge!(CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP.name).set(report.at as f64);
+        }
+        self.facts.last_reload.store(Some(Arc::new(report.clone())));
+    }
+}
+
+fn report(result: ReloadResult, message: Option<String>) -> ReloadReport {
+    let (changes, warnings) = (Vec::new(), Vec::new());
+    ReloadReport { result, at: now().unix_seconds, hash: None, changes, warnings, message }
+}
+
+fn status_line(facts: &Facts, report: &ReloadReport) -> String {
+    let degraded = if facts.is_degraded() { "; runs the last good configuration" } else { "" };
+    format!("last reload: {}{degraded}", report.result.label())
+}
