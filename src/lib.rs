@@ -2,4 +2,5 @@
 //!
 //! The rooms and their floors are described in ARCHITECTURE.md; `tests/tidy.rs` holds the code to it.
 
+pub mod config;
 pub mod model;

@@ -1,0 +1,171 @@
+//! From text to a spanned TOML tree, with every syntax error that the parser can tell.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Basis, Diagnostic, Findings, quote};
+use super::source::{Place, Sources, floor_boundary};
+
+/// Repeated keys of one file that are reported at most: each costs another look at the whole text.
+const REPEATED_KEYS_MAX: usize = 20;
+/// What the parser says about a key that is there twice.
+const REPEATED_KEY: &str = "duplicate key";
+/// Stands in for a repeated key while its first place is looked for.
+const STAND_IN: &str = "teal_repeated_key";
+
+/// The tree of one file.
+#[derive(Debug)]
+pub(super) struct Tree<'t> {
+    pub(super) file: usize,
+    pub(super) root: Spanned<DeTable<'t>>,
+    /// Syntax errors after which parts of the file may be missing from the tree.
+    damage: Vec<Place>,
+}
+
+impl Tree<'_> {
+    /// Whether the tree holds everything that is in the file.
+    pub(super) fn is_whole(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+/// Parses one file; what is wrong with it is reported, what could be read is in the tree.
+pub(super) fn parse<'t>(file: usize, text: &'t str, findings: &mut Findings) -> Tree<'t> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut damage = Vec::new();
+    for error in errors.iter().filter(|error| error.message() != REPEATED_KEY) {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let place = visible(file, text, &span);
+        damage.push(place);
+        findings.push(syntax_error(error.message(), place));
+    }
+    if errors.iter().any(|error| error.message() == REPEATED_KEY) {
+        report_repeated_keys(file, text, findings);
+    }
+    Tree { file, root, damage }
+}
+
+/// Takes back what was said about damaged files and may not be true: findings on a line with a syntax
+/// error, and things missed.
+pub(super) fn forget_doubtful(trees: &[Tree<'_>], sources: &Sources, findings: &mut Findings) {
+    for tree in trees.iter().filter(|tree| !tree.is_whole()) {
+        let lines: Vec<usize> = tree.damage.iter().map(|place| sources.position(*place).line).collect();
+        findings.retain(|finding| {
+            let place = finding.primary.place;
+            place.file != tree.file
+                || tree.damage.contains(&place)
+                || (finding.basis == Basis::Written && !lines.contains(&sources.position(place).line))
+        });
+    }
+}
+
+fn syntax_error(message: &str, place: Place) -> Diagnostic {
+    let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let label = if expected.is_empty() { String::from("here") } else { format!("expected {expected}") };
+    let finding = Diagnostic::error(format!("TOML syntax: {what}"), place, label);
+    match help(message) {
+        Some(help) => finding.help(help),
+        None => finding,
+    }
+}
+
+fn help(message: &str) -> Option<&'static str> {
+    const HELPS: [(&str, &str); 4] = [
+        (
+            "string values must be quoted",
+            "Text, addresses and durations are written in quotes: `ttl = \"30s\"`.",
+        ),
+        ("unquoted", "Text, addresses and durations are written in quotes: `ttl = \"30s\"`."),
+        ("invalid basic string", "A text ends with the quote it began with, on the same line."),
+        ("unclosed", "What was opened must be closed: quotes, brackets and braces come in pairs."),
+    ];
+    HELPS.iter().find(|(part, _)| message.contains(part)).map(|(_, help)| *help)
+}
+
+/// A place on which a caret can stand.
+fn visible(file: usize, text: &str, span: &Range<usize>) -> Place {
+    let start = floor_boundary(text, span.start);
+    let end = floor_boundary(text, span.end).max(start);
+    Place { file, start, end }
+}
+
+/// The parser tells where a key is repeated, but not where it was first. So each one is renamed, which
+/// makes it a neighbour of the first one in the tree, until none is left.
+fn report_repeated_keys(file: usize, text: &str, findings: &mut Findings) {
+    let mut renamed = text.to_owned();
+    let mut changes = Changes::default();
+    for round in 0..REPEATED_KEYS_MAX {
+        let (_, errors) = DeTable::parse_recoverable(&renamed);
+        let Some(span) =
+            errors.iter().find(|error| error.message() == REPEATED_KEY).and_then(toml::de::Error::span)
+        else {
+            return;
+        };
+        let Some(name) = renamed.get(span.clone()).and_then(key_name) else { return };
+        let stand_in = format!("{STAND_IN}_{round}");
+        renamed.replace_range(span.clone(), &stand_in);
+        let (root, _) = DeTable::parse_recoverable(&renamed);
+        let again = changes.original(&span);
+        let first = neighbour(root.get_ref(), &stand_in, &name).map(|first| {
+            // The first place is before the second one, so this renaming has not moved it.
+            visible(file, text, &changes.original(&first))
+        });
+        changes.record(&span, stand_in.len());
+        findings.push(
+            Diagnostic::error(
+                format!("{} is defined twice", quote(&name)),
+                visible(file, text, &again),
+                "defined again here",
+            )
+            .also_if_known(first, "first defined here")
+            .help("Keep one of the two, or give one of them another name."),
+        );
+    }
+}
+
+/// How far renaming has moved the text.
+#[derive(Default)]
+struct Changes(Vec<(usize, isize)>);
+
+impl Changes {
+    fn record(&mut self, span: &Range<usize>, replaced_by: usize) {
+        self.0.push((span.start, replaced_by.cast_signed() - span.len().cast_signed()));
+    }
+
+    fn original(&self, span: &Range<usize>) -> Range<usize> {
+        let mut range = span.clone();
+        for (start, moved) in self.0.iter().rev() {
+            if range.start > *start {
+                range = range.start.saturating_add_signed(-moved)..range.end.saturating_add_signed(-moved);
+            }
+        }
+        range
+    }
+}
+
+/// The name of a key that may be written in quotes.
+fn key_name(written: &str) -> Option<String> {
+    let line = format!("{written} = 0");
+    let table = DeTable::parse(&line).ok()?;
+    table.get_ref().keys().next().map(|key| key.get_ref().to_string())
+}
+
+/// Where `name` is, in the table that also holds `stand_in`.
+fn neighbour(table: &DeTable<'_>, stand_in: &str, name: &str) -> Option<Range<usize>> {
+    if table.contains_key(stand_in) {
+        return table.iter().find(|(key, _)| key.get_ref() == name).map(|(key, _)| key.span());
+    }
+    table.values().find_map(|value| neighbour_within(value.get_ref(), stand_in, name))
+}
+
+fn neighbour_within(value: &DeValue<'_>, stand_in: &str, name: &str) -> Option<Range<usize>> {
+    match value {
+        DeValue::Table(table) => neighbour(table, stand_in, name),
+        DeValue::Array(items) => {
+            items.iter().find_map(|item| neighbour_within(item.get_ref(), stand_in, name))
+        }
+        _ => None,
+    }
+}
