@@ -49,6 +49,9 @@ fn listener_help(text: &str) -> (&'static str, String) {
         Some((host, port)) if is_port(port) && is_hostname(host) => {
             ("a name, not an address", format!("Write the address itself, for example `127.0.0.1:{port}`."))
         }
+        _ if names_a_port_out_of_range(text) => {
+            ("the port is out of range", String::from("Ports are 0 to 65535; 0 lets the kernel choose one."))
+        }
         _ => (
             "not an address with a port",
             String::from("Write for example `127.0.0.1:8080` or `[::1]:8080`."),
@@ -94,6 +97,9 @@ fn endpoint_help(text: &str) -> (&'static str, String) {
             format!("Write the address alone, for example `{path}` if that is one."),
         );
     }
+    if names_a_port_out_of_range(text) {
+        return ("the port is out of range", "Ports are 1 to 65535.".into());
+    }
     let host = text.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(text, |(host, _)| host);
     if is_hostname(host) && host.chars().any(|c| c.is_ascii_alphabetic()) {
         let help = "Endpoints are addresses; hostnames are out of scope. Write the address, for example `10.0.0.11`.";
@@ -113,6 +119,14 @@ fn endpoint_help(text: &str) -> (&'static str, String) {
 
 fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok()
+}
+
+/// An address and a number that is too large for a port.
+fn names_a_port_out_of_range(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        number && !is_port(port) && format!("{host}:1").parse::<SocketAddr>().is_ok()
+    })
 }
 
 fn is_hostname(text: &str) -> bool {

@@ -14,7 +14,10 @@ const APP_NAME: NameKind<AppName> = NameKind { of: "the app", parse: AppName::pa
 /// Reads `[apps]` of one file, in the order of the file.
 pub(super) fn read_all(root: &Table<'_>, findings: &mut Findings) -> Vec<AppDraft> {
     let Some(apps) = root.table(&keys::ROOT, "apps", findings) else { return Vec::new() };
-    apps.entries().into_iter().filter_map(|(name, value)| read(name, &value, findings)).collect()
+    apps.entries("{ services = [\"servicea\"] }")
+        .into_iter()
+        .filter_map(|(name, value)| read(name, &value, findings))
+        .collect()
 }
 
 fn read(name: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> Option<AppDraft> {
@@ -25,7 +28,7 @@ fn read(name: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> Optio
     let place = match &members {
         Some(value) if value.node().as_array().is_some_and(|items| items.is_empty()) => Some(value.place()),
         Some(_) => None,
-        None => Some(name.place),
+        None => table.lacks(&keys::APP, "services").then_some(name.place),
     };
     if let Some(place) = place {
         findings.push(

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 
 use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
-use super::draft::ColorDraft;
+use super::draft::{ColorDraft, PortSummary};
 use super::keys;
 use super::scalar::{self, NameKind};
 use super::walk::{Placed, Value};
 use crate::model::{ColorName, Endpoint, EndpointWeight, Weight};
 
+/// What a color looks like.
+const EXAMPLE: &str = "{ weight = 100, endpoints = [\"10.0.0.11\"] }";
 const COLORS_MAX: usize = 16;
 const ENDPOINTS_MAX: usize = 4096;
 /// Turns in one round of a color's endpoints at most, after division by what the weights have in common.
@@ -18,19 +20,15 @@ const TURNS_MAX: u64 = 65_536;
 
 const COLOR_NAME: NameKind<ColorName> = NameKind { of: "the color", parse: ColorName::parse };
 
-/// Reads the colors of a service. `port_count` tells how many ports it has, if that is known.
+/// Reads the colors of a service with such ports.
 pub(super) fn read_all(
     service: Placed<&str>,
-    value: Option<Value<'_>>,
-    port_count: Option<usize>,
+    value: &Value<'_>,
+    ports: PortSummary,
     findings: &mut Findings,
 ) -> Vec<ColorDraft> {
-    let Some(value) = value else {
-        findings.push(no_colors(service));
-        return Vec::new();
-    };
     let Some(table) = value.table(findings) else { return Vec::new() };
-    let entries = table.entries();
+    let entries = table.entries(EXAMPLE);
     if entries.is_empty() {
         findings.push(no_colors(service));
     }
@@ -45,13 +43,13 @@ pub(super) fn read_all(
         );
     }
     let colors: Vec<_> =
-        entries.into_iter().filter_map(|(name, value)| read(name, &value, port_count, findings)).collect();
+        entries.into_iter().filter_map(|(name, value)| read(name, &value, ports, findings)).collect();
     check_names(&colors, findings);
     check_fallbacks(&colors, findings);
     colors
 }
 
-fn no_colors(service: Placed<&str>) -> Diagnostic {
+pub(super) fn no_colors(service: Placed<&str>) -> Diagnostic {
     let title = format!("service {} has no colors", quote(service.value));
     Diagnostic::missing(title, service.place, "needs at least one color").help(format!(
         "Write for example `[services.{}.colors.blue]` with `weight = 100` and `endpoints = [\"10.0.0.11\"]`.",
@@ -62,7 +60,7 @@ fn no_colors(service: Placed<&str>) -> Diagnostic {
 fn read(
     name: Placed<&str>,
     value: &Value<'_>,
-    port_count: Option<usize>,
+    ports: PortSummary,
     findings: &mut Findings,
 ) -> Option<ColorDraft> {
     let parsed = scalar::name(name, &COLOR_NAME, findings);
@@ -71,24 +69,20 @@ fn read(
     let get = |key| table.get(&keys::COLOR, key);
     let weight = match get("weight") {
         Some(value) => color_weight(&value, findings),
-        None => {
-            findings.push(
-                Diagnostic::missing(
-                    format!("color {} has no `weight`", quote(name.value)),
-                    name.place,
-                    "needs a weight",
-                )
-                .help("Write `weight = 100`, or `weight = 0` for a color that gets no new connection."),
-            );
-            None
-        }
+        None if !table.lacks(&keys::COLOR, "weight") => None,
+        None => findings.report(
+            Diagnostic::missing(
+                format!("color {} has no `weight`", quote(name.value)),
+                name.place,
+                "needs a weight",
+            )
+            .help("Write `weight = 100`, or `weight = 0` for a color that gets no new connection."),
+        ),
     };
     let endpoints = match get("endpoints") {
-        Some(value) => endpoints(name, &value, port_count, findings),
-        None => {
-            findings.push(no_endpoints(name, name.place));
-            Vec::new()
-        }
+        Some(value) => endpoints(name, &value, ports, findings),
+        None if !table.lacks(&keys::COLOR, "endpoints") => Vec::new(),
+        None => findings.report(no_endpoints(name, name.place)).unwrap_or_default(),
     };
     let fallback = get("fallback")
         .and_then(|value| value.string(findings))
@@ -104,25 +98,22 @@ fn no_endpoints(color: Placed<&str>, place: super::source::Place) -> Diagnostic 
 
 fn color_weight(value: &Value<'_>, findings: &mut Findings) -> Option<Weight> {
     let number = value.integer(findings)?;
-    match Weight::new(number.value) {
-        Ok(weight) => Some(weight),
-        Err(error) => {
+    Weight::new(number.value)
+        .map_err(|error| {
             let title = format!("the weight of a color is out of range: {error}");
             findings.push(
                 Diagnostic::error(title, number.place, format!("allowed: 0 to {}", Weight::MAX)).help(
                     "Weights are relative: 100 and 100 means half and half, 0 means no new connection.",
                 ),
             );
-            None
-        }
-    }
+        })
+        .ok()
 }
 
 fn endpoint_weight(value: &Value<'_>, findings: &mut Findings) -> Option<EndpointWeight> {
     let number = value.integer(findings)?;
-    match EndpointWeight::new(number.value) {
-        Ok(weight) => Some(weight),
-        Err(error) => {
+    EndpointWeight::new(number.value)
+        .map_err(|error| {
             let title = format!("the weight of an endpoint is out of range: {error}");
             let help = if number.value == 0 {
                 "To send an endpoint nothing, leave it out of the list."
@@ -133,23 +124,22 @@ fn endpoint_weight(value: &Value<'_>, findings: &mut Findings) -> Option<Endpoin
                 Diagnostic::error(title, number.place, format!("allowed: 1 to {}", EndpointWeight::MAX))
                     .help(help),
             );
-            None
-        }
-    }
+        })
+        .ok()
 }
 
 fn endpoints(
     color: Placed<&str>,
     value: &Value<'_>,
-    port_count: Option<usize>,
+    ports: PortSummary,
     findings: &mut Findings,
 ) -> Vec<Placed<Endpoint>> {
     let Some(items) = value.list(ENDPOINTS_MAX, findings) else { return Vec::new() };
     if items.is_empty() {
         findings.push(no_endpoints(color, value.place()));
     }
-    let endpoints: Vec<_> = items.iter().filter_map(|item| endpoint(item, port_count, findings)).collect();
-    check_endpoints_unique(&endpoints, findings);
+    let endpoints: Vec<_> = items.iter().filter_map(|item| endpoint(item, ports, findings)).collect();
+    check_endpoints_unique(&endpoints, ports, findings);
     let turns = turns(&endpoints);
     if turns > TURNS_MAX {
         let title = format!("the endpoint weights of color {} are too uneven", quote(color.value));
@@ -165,11 +155,7 @@ fn endpoints(
     endpoints
 }
 
-fn endpoint(
-    item: &Value<'_>,
-    port_count: Option<usize>,
-    findings: &mut Findings,
-) -> Option<Placed<Endpoint>> {
+fn endpoint(item: &Value<'_>, ports: PortSummary, findings: &mut Findings) -> Option<Placed<Endpoint>> {
     let (text, weight) = if item.node().is_table() {
         let table = item.table(findings)?;
         table.check_keys(&keys::ENDPOINT, findings);
@@ -178,11 +164,13 @@ fn endpoint(
             None => Some(EndpointWeight::ONE),
         };
         let Some(address) = table.get(&keys::ENDPOINT, "address") else {
-            findings.push(
+            if !table.lacks(&keys::ENDPOINT, "address") {
+                return None;
+            }
+            return findings.report(
                 Diagnostic::missing("an endpoint has no `address`", table.place, "where does it listen?")
                     .help("Write for example `{ address = \"10.0.0.13\", weight = 2 }`."),
             );
-            return None;
         };
         (address.string(findings)?, weight)
     } else if item.node().is_str() {
@@ -191,7 +179,7 @@ fn endpoint(
         return item.wrong_type("a list of addresses", findings);
     };
     let (ip, port) = address::endpoint(text, findings)?;
-    if let (Some(port), Some(count @ 2..)) = (port, port_count) {
+    if let (Some(port), Some(count @ 2..)) = (port, ports.count) {
         findings.push(port_of_several(text, ip, port, count));
         return None;
     }
@@ -205,10 +193,10 @@ fn port_of_several(text: Placed<&str>, ip: IpAddr, port: u16, count: usize) -> D
     ))
 }
 
-fn check_endpoints_unique(endpoints: &[Placed<Endpoint>], findings: &mut Findings) {
+fn check_endpoints_unique(endpoints: &[Placed<Endpoint>], ports: PortSummary, findings: &mut Findings) {
     let mut seen = HashMap::new();
     for endpoint in endpoints {
-        let address = (endpoint.value.ip, endpoint.value.port);
+        let address = (endpoint.value.ip, endpoint.value.port.or(ports.only_target));
         if let Some(first) = seen.insert(address, endpoint.place) {
             seen.insert(address, first);
             findings.push(

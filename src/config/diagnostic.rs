@@ -29,6 +29,8 @@ pub struct Label {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
     Written,
+    /// The text is no TOML here.
+    Syntax,
     /// In a file with syntax errors it may be there after all, so such findings are left out.
     Missing,
 }
@@ -108,6 +110,12 @@ pub(super) struct Findings {
 impl Findings {
     pub(super) fn push(&mut self, finding: Diagnostic) {
         self.list.push(finding);
+    }
+
+    /// Pushes a finding where a value was expected that there is none of.
+    pub(super) fn report<T>(&mut self, finding: Diagnostic) -> Option<T> {
+        self.push(finding);
+        None
     }
 
     pub(super) fn push_some(&mut self, finding: Option<Diagnostic>) {

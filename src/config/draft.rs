@@ -116,6 +116,15 @@ pub(super) struct PortDraft {
     pub(super) expose: Vec<Placed<SocketAddr>>,
 }
 
+/// What colors need to know about the ports of their service.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct PortSummary {
+    /// How many there are, if that is known.
+    pub(super) count: Option<usize>,
+    /// Where endpoints without a port of their own listen, if that is a single port.
+    pub(super) only_target: Option<u16>,
+}
+
 /// A color of a service.
 #[derive(Debug)]
 pub(super) struct ColorDraft {

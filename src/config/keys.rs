@@ -5,13 +5,14 @@
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
+    /// For sections, the header.
     pub(super) example: &'static str,
 }
 
 /// The keys of one kind of table.
 #[derive(Debug)]
 pub(super) struct Schema {
-    /// How the table is called in messages.
+    /// What the table is called in messages.
     pub(super) name: &'static str,
     pub(super) keys: &'static [Key],
     /// Keys that are planned, and refused until they do something.
@@ -23,18 +24,18 @@ const fn key(name: &'static str, example: &'static str) -> Key {
 }
 
 pub(super) const ROOT: Schema = Schema {
-    name: "the top level",
+    name: "a configuration",
     keys: &[
-        key("dns", "{ zones = [\"local\"] }"),
-        key("vip", "{ pool = \"127.80.0.0/16\" }"),
-        key("metrics", "{ listen = \"127.0.0.1:9180\" }"),
-        key("admin", "{ socket = \"/run/teal/admin.sock\" }"),
-        key("reload", "{ watch = true }"),
-        key("limits", "{ max_connections = \"auto\" }"),
-        key("defaults", "{ connect_timeout = \"1s\" }"),
-        key("shutdown", "{ grace = \"30s\" }"),
-        key("apps", "{ shop = { services = [\"servicea\"] } }"),
-        key("services", "{ servicea = { ports = [{ listen = 80 }] } }"),
+        key("dns", "[dns]"),
+        key("vip", "[vip]"),
+        key("metrics", "[metrics]"),
+        key("admin", "[admin]"),
+        key("reload", "[reload]"),
+        key("limits", "[limits]"),
+        key("defaults", "[defaults]"),
+        key("shutdown", "[shutdown]"),
+        key("apps", "[apps.shop]"),
+        key("services", "[services.servicea]"),
     ],
     later: &[],
 };
@@ -97,7 +98,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
-        key("idle_timeout", "\"off\""),
+        key("idle_timeout", "\"10m\""),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -117,7 +118,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
-        key("idle_timeout", "\"off\""),
+        key("idle_timeout", "\"10m\""),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),

@@ -22,6 +22,8 @@ mod service;
 mod settings;
 mod source;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
@@ -109,7 +111,7 @@ fn read_defaults(root: &Table<'_>, findings: &mut Findings) -> PolicyDraft {
 
 /// Files of `conf.d` have services and apps only; the rest is said once, in the main file.
 fn refuse_main_sections(root: &Table<'_>, sources: &Sources, findings: &mut Findings) {
-    for (key, _) in root.entries() {
+    for (key, _) in root.entries("") {
         if SHARED_SECTIONS.contains(&key.value) {
             continue;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::keys::{self, Schema};
-use super::scalar::{self, DurationBounds, Words};
+use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
 use crate::model::{Balance, HealthCheck, OnColorDown, Policy};
 
@@ -13,7 +13,7 @@ const RETRIES_MAX: u32 = 10;
 const CONNECT_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 60_000);
 const CONNECT_TOTAL_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 600_000);
 const IDLE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
-/// What the kernel takes for TCP_KEEPIDLE (tcp(7)): 1 to 32767 seconds.
+/// What the kernel takes for `TCP_KEEPIDLE` (tcp(7)): 1 to 32767 seconds.
 const KEEPALIVE: DurationBounds = DurationBounds::seconds(1, 32_767);
 const DRAIN_TIMEOUT: DurationBounds = DurationBounds::milliseconds(0, 7 * 86_400_000);
 
@@ -38,8 +38,8 @@ pub(super) struct PolicyDraft {
     connect_timeout: Option<Placed<Duration>>,
     connect_total_timeout: Option<Placed<Duration>>,
     retries: Option<u32>,
-    idle_timeout: Option<Option<Duration>>,
-    keepalive: Option<Option<Duration>>,
+    idle_timeout: Option<OrOff>,
+    keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
     on_color_down: Option<OnColorDown>,
@@ -54,8 +54,8 @@ impl PolicyDraft {
             connect_timeout: in_place(self.connect_timeout, base.connect_timeout),
             connect_total_timeout: in_place(self.connect_total_timeout, base.connect_total_timeout),
             retries: self.retries.unwrap_or(base.retries),
-            idle_timeout: self.idle_timeout.unwrap_or(base.idle_timeout),
-            keepalive: self.keepalive.unwrap_or(base.keepalive),
+            idle_timeout: self.idle_timeout.map_or(base.idle_timeout, OrOff::duration),
+            keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
             on_color_down: self.on_color_down.unwrap_or(base.on_color_down),

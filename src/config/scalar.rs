@@ -58,7 +58,24 @@ pub(super) fn duration(
     findings: &mut Findings,
 ) -> Option<Placed<Duration>> {
     let text = duration_text(value, findings)?;
-    parse_duration(value, text, bounds, findings)
+    let parsed = parse_duration(value, text, bounds);
+    parsed.map_err(|finding| findings.push(*finding)).ok().map(|duration| text.map(|_| duration))
+}
+
+/// A duration that can be switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OrOff {
+    Off,
+    After(Duration),
+}
+
+impl OrOff {
+    pub(super) fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Off => None,
+            Self::After(duration) => Some(duration),
+        }
+    }
 }
 
 /// A duration, or `"off"`.
@@ -66,12 +83,16 @@ pub(super) fn duration_or_off(
     value: &Value<'_>,
     bounds: &DurationBounds,
     findings: &mut Findings,
-) -> Option<Option<Duration>> {
+) -> Option<OrOff> {
     let text = duration_text(value, findings)?;
     if text.value == "off" {
-        return Some(None);
+        return Some(OrOff::Off);
     }
-    parse_duration(value, text, bounds, findings).map(|duration| Some(duration.value))
+    let parsed = parse_duration(value, text, bounds).map_err(|mut finding| {
+        finding.help.get_or_insert_default().push_str(" `\"off\"` switches it off.");
+        findings.push(*finding);
+    });
+    parsed.ok().map(OrOff::After)
 }
 
 /// A number is the usual slip: the unit is missing.
@@ -91,13 +112,12 @@ fn parse_duration(
     value: &Value<'_>,
     text: Placed<&str>,
     bounds: &DurationBounds,
-    findings: &mut Findings,
-) -> Option<Placed<Duration>> {
+) -> Result<Duration, Box<Diagnostic>> {
     let refuse = |label: &str, help: String| {
         let title = format!("{} cannot be {}", quote(value.key), quote(text.value));
-        Some(Diagnostic::error(title, text.place, label).help(help))
+        Err(Box::new(Diagnostic::error(title, text.place, label).help(help)))
     };
-    let refused = match humantime::parse_duration(text.value) {
+    match humantime::parse_duration(text.value) {
         Err(_) => refuse("not a duration", duration_help(value, text.value)),
         Ok(duration) if duration < bounds.min => {
             refuse("too short", format!("Allowed: {}.", bounds.describe()))
@@ -112,10 +132,8 @@ fn parse_duration(
                 format!("Write for example `{} = \"{whole}s\"`.", value.key),
             )
         }
-        Ok(duration) => return Some(text.map(|_| duration)),
-    };
-    refused.into_iter().for_each(|finding| findings.push(finding));
-    None
+        Ok(duration) => Ok(duration),
+    }
 }
 
 fn duration_help(value: &Value<'_>, text: &str) -> String {
@@ -167,20 +185,16 @@ pub(super) fn word<T: Copy>(value: &Value<'_>, words: &Words<'_, T>, findings: &
     if let Some((_, meaning)) = words.now.iter().find(|(word, _)| *word == text.value) {
         return Some(*meaning);
     }
-    let allowed: Vec<_> = words.now.iter().map(|(word, _)| format!("`\"{word}\"`")).collect();
-    let allowed = format!("Write `{}` = {}.", value.key, allowed.join(" or ")).replace("` = `", " = ");
-    let shown = quote(text.value);
-    findings.push(if words.later.contains(&text.value) {
-        let title =
-            format!("`{}` = {shown} is not available in this version", value.key).replace("` = `", " = ");
-        Diagnostic::error(title, text.place, "not available yet").help(allowed)
-    } else {
-        let meant = keys::nearest(text.value, words.now.iter().map(|(word, _)| *word));
-        let label =
-            meant.map_or_else(|| String::from("unknown word"), |word| format!("did you mean `{word}`?"));
-        Diagnostic::error(format!("`{}` cannot be {shown}", value.key), text.place, label).help(allowed)
-    });
-    None
+    let allowed: Vec<_> = words.now.iter().map(|(word, _)| format!("`{} = \"{word}\"`", value.key)).collect();
+    let help = format!("Write {}.", allowed.join(" or "));
+    if words.later.contains(&text.value) {
+        let title = format!("`{} = \"{}\"` is not available in this version", value.key, text.value);
+        return findings.report(Diagnostic::error(title, text.place, "not available yet").help(help));
+    }
+    let meant = keys::nearest(text.value, words.now.iter().map(|(word, _)| *word));
+    let label = meant.map_or_else(|| "unknown word".into(), |word| format!("did you mean `{word}`?"));
+    let title = format!("`{}` cannot be {}", value.key, quote(text.value));
+    findings.report(Diagnostic::error(title, text.place, label).help(help))
 }
 
 /// How names of one kind are made.
@@ -196,37 +210,40 @@ pub(super) fn name<T: Display>(
     kind: &NameKind<T>,
     findings: &mut Findings,
 ) -> Option<Placed<T>> {
-    match (kind.parse)(text.value) {
-        Ok(name) => Some(text.map(|_| name)),
-        Err(error) => {
-            let title = format!("the name of {} {} {error}", kind.of, quote(text.value));
-            let label = if error == NameError::Reserved { "reserved" } else { "not a valid name" };
-            findings
-                .push(Diagnostic::error(title, text.place, label).help(name_help(text.value, kind, error)));
-            None
-        }
-    }
+    let error = match (kind.parse)(text.value) {
+        Ok(name) => return Some(text.map(|_| name)),
+        Err(error) => error,
+    };
+    let what = match error {
+        NameError::Empty if !text.value.is_empty() => String::from("has nothing between two dots"),
+        error => error.to_string(),
+    };
+    let title = format!("the name of {} {} {what}", kind.of, quote(text.value));
+    let label = if error == NameError::Reserved { "reserved" } else { "not a valid name" };
+    findings.report(Diagnostic::error(title, text.place, label).help(name_help(text.value, kind, error)))
 }
 
 fn name_help<T: Display>(text: &str, kind: &NameKind<T>, error: NameError) -> String {
-    const RULE: &str = "A name is 1 to 63 letters, digits and hyphens";
+    let like = |mended: Option<String>| match mended.filter(|mended| (kind.parse)(mended).is_ok()) {
+        Some(mended) => format!("Write for example `{mended}`."),
+        None => String::from("A name is made of 1 to 63 letters a to z, digits and hyphens."),
+    };
     match error {
         NameError::Reserved => String::from("This name has a meaning of its own in DNS: choose another one."),
         NameError::NoLetter => format!("Give it a letter, for example `port-{text}`."),
         NameError::TooLong { .. } => String::from("Choose a shorter one."),
-        NameError::Empty | NameError::Character(_) | NameError::Dot | NameError::Hyphen => {
-            match mend(text).filter(|mended| (kind.parse)(mended).is_ok()) {
-                Some(mended) => format!("Write for example `{mended}`."),
-                None => format!("{RULE}."),
-            }
+        NameError::Dot => {
+            let label = text.split('.').next().map(str::to_owned);
+            format!("The zone is not part of the name. {}", like(label))
         }
+        NameError::Empty | NameError::Character(_) | NameError::Hyphen => like(mend(text)),
     }
 }
 
-/// A text like the one given, of characters that names may have.
+/// A text like the one given, of characters that names may have; nothing where that would be a riddle.
 fn mend(text: &str) -> Option<String> {
-    let mended: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let keep = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
+    let mended: String = text.chars().map(keep).collect();
     let mended = mended.trim_matches('-');
-    (!mended.is_empty()).then(|| mended.to_owned())
+    (text.is_ascii() && !mended.is_empty()).then(|| mended.to_owned())
 }

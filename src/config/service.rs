@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use super::address;
 use super::color;
 use super::diagnostic::{Diagnostic, Findings, quote};
-use super::draft::{PortDraft, ServiceDraft};
+use super::draft::{PortDraft, PortSummary, ServiceDraft};
 use super::keys;
 use super::policy;
 use super::scalar::{self, NameKind};
@@ -14,6 +14,9 @@ use super::source::Place;
 use super::walk::{Placed, Table, Value};
 use crate::model::{Port, PortName, ServiceName};
 
+/// What a service looks like, in short.
+const EXAMPLE: &str =
+    "{ ports = [{ listen = 80 }], colors.blue = { weight = 100, endpoints = [\"10.0.0.11\"] } }";
 const PORTS_MAX: usize = 64;
 const EXPOSES_MAX: usize = 16;
 const DEPENDENCIES_MAX: usize = 256;
@@ -25,7 +28,7 @@ const PORT_NAME: NameKind<PortName> = NameKind { of: "the port", parse: PortName
 /// Reads `[services]` of one file, in the order of the file.
 pub(super) fn read_all(root: &Table<'_>, findings: &mut Findings) -> Vec<ServiceDraft> {
     let Some(services) = root.table(&keys::ROOT, "services", findings) else { return Vec::new() };
-    services.entries().into_iter().filter_map(|(name, value)| read(name, &value, findings)).collect()
+    services.entries(EXAMPLE).into_iter().filter_map(|(name, value)| read(name, &value, findings)).collect()
 }
 
 fn read(name: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> Option<ServiceDraft> {
@@ -33,14 +36,20 @@ fn read(name: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> Optio
     let table = value.table(findings)?;
     table.check_keys(&keys::SERVICE, findings);
     let get = |key| table.get(&keys::SERVICE, key);
-    let (ports, port_count) = match get("ports") {
+    let (ports, summary) = match get("ports") {
         Some(value) => ports(name, &value, findings),
-        None => {
-            findings.push(no_ports(name, name.place));
-            (Vec::new(), None)
+        None if table.lacks(&keys::SERVICE, "ports") => {
+            findings.report(no_ports(name, name.place)).unwrap_or_default()
         }
+        None => Default::default(),
     };
-    let colors = color::read_all(name, get("colors"), port_count, findings);
+    let colors = match get("colors") {
+        Some(value) => color::read_all(name, &value, summary, findings),
+        None if table.lacks(&keys::SERVICE, "colors") => {
+            findings.report(color::no_colors(name)).unwrap_or_default()
+        }
+        None => Vec::new(),
+    };
     let vip = get("vip").and_then(|value| vip(&value, findings));
     let depends_on =
         get("depends_on").map_or_else(Vec::new, |value| service_names(&value, DEPENDENCIES_MAX, findings));
@@ -69,32 +78,25 @@ pub(super) fn service_names(
 
 fn vip(value: &Value<'_>, findings: &mut Findings) -> Option<Placed<Ipv4Addr>> {
     let text = value.string(findings)?;
-    match text.value.parse::<Ipv4Addr>() {
-        Ok(address) => Some(text.map(|_| address)),
-        Err(_) => {
-            let title = format!("{} is not a VIP", quote(text.value));
-            let finding = Diagnostic::error(title, text.place, "not an IPv4 address");
-            findings.push(finding.help("Write an IPv4 address of the pool, for example `vip = \"127.80.0.10\"`; without one teal chooses."));
-            None
-        }
+    if let Ok(address) = text.value.parse::<Ipv4Addr>() {
+        return Some(text.map(|_| address));
     }
+    let title = format!("{} is not a VIP", quote(text.value));
+    findings.report(Diagnostic::error(title, text.place, "not an IPv4 address").help(
+        "Write an IPv4 address of the pool, for example `vip = \"127.80.0.10\"`; without one teal chooses.",
+    ))
 }
 
-/// The ports that could be read, and how many the file means to have.
-fn ports(
-    service: Placed<&str>,
-    value: &Value<'_>,
-    findings: &mut Findings,
-) -> (Vec<PortDraft>, Option<usize>) {
-    let Some(items) = value.list(PORTS_MAX, findings) else { return (Vec::new(), None) };
+/// The ports that could be read, and what the file means to have.
+fn ports(service: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> (Vec<PortDraft>, PortSummary) {
+    let Some(items) = value.list(PORTS_MAX, findings) else { return Default::default() };
     if items.is_empty() {
-        findings.push(no_ports(service, value.place()));
-        return (Vec::new(), None);
+        return findings.report(no_ports(service, value.place())).unwrap_or_default();
     }
-    let count = items.len();
     let ports: Vec<_> = items.iter().filter_map(|item| port(item, findings)).collect();
     check_unique(&ports, findings);
-    (ports, Some(count))
+    let only_target = ports.first().filter(|_| items.len() == 1).map(|port| port.port.target);
+    (ports, PortSummary { count: Some(items.len()), only_target })
 }
 
 fn port(item: &Value<'_>, findings: &mut Findings) -> Option<PortDraft> {
@@ -103,13 +105,11 @@ fn port(item: &Value<'_>, findings: &mut Findings) -> Option<PortDraft> {
     let get = |key| table.get(&keys::PORT, key);
     let listen = match get("listen") {
         Some(value) => scalar::port(&value, findings),
-        None => {
-            findings.push(
-                Diagnostic::missing("a port has no `listen`", table.place, "where do clients connect?")
-                    .help("Write for example `{ listen = 80, target = 5000 }`."),
-            );
-            None
-        }
+        None if !table.lacks(&keys::PORT, "listen") => None,
+        None => findings.report(
+            Diagnostic::missing("a port has no `listen`", table.place, "where do clients connect?")
+                .help("Write for example `{ listen = 80, target = 5000 }`."),
+        ),
     };
     let target = get("target").and_then(|value| scalar::port(&value, findings));
     let name = get("name")

@@ -55,10 +55,13 @@ pub fn default_settings() -> Settings {
     }
 }
 
+/// Reads one section into the draft.
+type ReadSection = fn(&Table<'_>, &mut SettingsDraft, &mut Findings);
+
 /// Reads every section of the main file that is about the daemon.
 pub(super) fn read(root: &Table<'_>, findings: &mut Findings) -> SettingsDraft {
     let mut draft = SettingsDraft::new(default_settings());
-    let sections: [(&keys::Schema, &str, fn(&Table<'_>, &mut SettingsDraft, &mut Findings)); 7] = [
+    let sections: [(&keys::Schema, &str, ReadSection); 7] = [
         (&keys::DNS, "dns", dns),
         (&keys::VIP, "vip", vip),
         (&keys::METRICS, "metrics", metrics),
@@ -136,26 +139,32 @@ fn zones(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<Zone>> {
 }
 
 fn check_against_earlier(zone: &Placed<Zone>, earlier: &[Placed<Zone>], findings: &mut Findings) {
-    let name = &zone.value;
+    if let Some(same) = earlier.iter().find(|other| other.value == zone.value) {
+        let title = format!("zone `{}` is listed twice", zone.value);
+        findings.push(
+            Diagnostic::error(title, zone.place, "listed again here")
+                .also(same.place, "first listed here")
+                .help("Leave one of them out."),
+        );
+        return;
+    }
     for other in earlier {
-        let finding = if *name == other.value {
-            Diagnostic::error(format!("zone `{name}` is listed twice"), zone.place, "listed again here")
-                .also(other.place, "first listed here")
-                .help("Leave one of them out.")
-        } else if other.value.contains(name) {
-            let title = format!("zone `{name}` lies inside zone `{}`", other.value);
-            Diagnostic::error(title, zone.place, "the inner zone")
-                .also(other.place, "the outer zone")
-                .help("Leave one of them out: a name may belong to one zone only.")
-        } else if name.contains(&other.value) {
-            let title = format!("zone `{}` lies inside zone `{name}`", other.value);
-            Diagnostic::error(title, zone.place, "the outer zone")
-                .also(other.place, "the inner zone")
-                .help("Leave one of them out: a name may belong to one zone only.")
-        } else {
+        let (inner, outer) = if other.value.contains(&zone.value) { (zone, other) } else { (other, zone) };
+        if !outer.value.contains(&inner.value) {
             continue;
+        }
+        let title = format!("zone `{}` lies inside zone `{}`", inner.value, outer.value);
+        let is_inner = inner.place == zone.place;
+        let labels = if is_inner {
+            ("the inner zone", "the outer zone")
+        } else {
+            ("the outer zone", "the inner zone")
         };
-        findings.push(finding);
+        findings.push(
+            Diagnostic::error(title, zone.place, labels.0)
+                .also(other.place, labels.1)
+                .help("Leave one of them out: a name may belong to one zone only."),
+        );
     }
 }
 

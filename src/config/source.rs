@@ -60,7 +60,9 @@ impl Sources {
                 hasher.update(part);
             }
         }
-        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let digest: [u8; 32] = hasher.finalize().into();
+        let first = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        format!("{first:016x}")
     }
 
     /// Where a place begins, for people. A place outside the text is moved to its end.

@@ -37,10 +37,13 @@ pub(super) fn parse<'t>(file: usize, text: &'t str, findings: &mut Findings) -> 
     let mut damage = Vec::new();
     for error in errors.iter().filter(|error| error.message() != REPEATED_KEY) {
         let span = error.span().unwrap_or(text.len()..text.len());
-        let place = visible(file, text, &span);
-        damage.push(place);
-        findings.push(syntax_error(error.message(), place));
+        damage.push((visible(file, text, &span), error.message()));
     }
+    damage.sort_by_key(|(place, _)| *place);
+    for (place, message) in telling(text, &damage) {
+        findings.push(syntax_error(message, place));
+    }
+    let damage = damage.into_iter().map(|(place, _)| place).collect();
     if errors.iter().any(|error| error.message() == REPEATED_KEY) {
         report_repeated_keys(file, text, findings);
     }
@@ -55,16 +58,50 @@ pub(super) fn forget_doubtful(trees: &[Tree<'_>], sources: &Sources, findings: &
         findings.retain(|finding| {
             let place = finding.primary.place;
             place.file != tree.file
-                || tree.damage.contains(&place)
+                || finding.basis == Basis::Syntax
                 || (finding.basis == Basis::Written && !lines.contains(&sources.position(place).line))
         });
     }
 }
 
+/// The errors that tell something: the first one of each line; and where a list or table is never
+/// closed, all that comes after is read as part of it, so only the first one and the end count.
+fn telling<'e>(text: &str, errors: &[(Place, &'e str)]) -> Vec<(Place, &'e str)> {
+    let unclosed = errors.iter().any(|(_, message)| is_unclosed_value(message));
+    let mut told: Vec<(Place, &'e str)> = Vec::new();
+    for (place, message) in errors {
+        let keep = match told.last() {
+            None => true,
+            Some(_) if unclosed => is_unclosed_value(message),
+            Some((last, _)) => {
+                text.get(last.start..place.start).is_some_and(|between| between.contains('\n'))
+            }
+        };
+        if keep {
+            told.push((*place, *message));
+        }
+    }
+    told
+}
+
+fn is_unclosed_value(message: &str) -> bool {
+    message.starts_with("unclosed array") || message.starts_with("unclosed inline table")
+}
+
 fn syntax_error(message: &str, place: Place) -> Diagnostic {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
-    let label = if expected.is_empty() { String::from("here") } else { format!("expected {expected}") };
-    let finding = Diagnostic::error(format!("TOML syntax: {what}"), place, label);
+    let nothing_there = place.start == place.end;
+    let (what, label) = match expected {
+        "literal string" if nothing_there => ("a value is missing", "expected a value".to_owned()),
+        "literal string" => (what, "expected text in quotes".to_owned()),
+        "" | "nothing" => (what, "not understood".to_owned()),
+        expected => (what, format!("expected {expected}")),
+    };
+    let finding = Diagnostic {
+        basis: Basis::Syntax,
+        ..Diagnostic::error(format!("TOML syntax: {what}"), place, label)
+    };
+    let message = if nothing_there { what } else { message };
     match help(message) {
         Some(help) => finding.help(help),
         None => finding,
@@ -72,14 +109,16 @@ fn syntax_error(message: &str, place: Place) -> Diagnostic {
 }
 
 fn help(message: &str) -> Option<&'static str> {
-    const HELPS: [(&str, &str); 4] = [
-        (
-            "string values must be quoted",
-            "Text, addresses and durations are written in quotes: `ttl = \"30s\"`.",
-        ),
-        ("unquoted", "Text, addresses and durations are written in quotes: `ttl = \"30s\"`."),
-        ("invalid basic string", "A text ends with the quote it began with, on the same line."),
+    const QUOTES: &str = "Text, addresses and durations are written in quotes, for example `ttl = \"30s\"`.";
+    const HELPS: [(&str, &str); 8] = [
+        ("string values must be quoted", QUOTES),
+        ("invalid float", QUOTES),
+        ("invalid integer", QUOTES),
+        ("invalid basic string", "A text ends with the quote that it began with, on the same line."),
         ("unclosed", "What was opened must be closed: quotes, brackets and braces come in pairs."),
+        ("missing comma", "Items are separated by commas. Or a bracket before this is not closed."),
+        ("a value is missing", "Write a value after `=`, or remove the key."),
+        ("key with no value", "Write `key = value`."),
     ];
     HELPS.iter().find(|(part, _)| message.contains(part)).map(|(_, help)| *help)
 }
@@ -120,7 +159,7 @@ fn report_repeated_keys(file: usize, text: &str, findings: &mut Findings) {
                 "defined again here",
             )
             .also_if_known(first, "first defined here")
-            .help("Keep one of the two, or give one of them another name."),
+            .help("Keep one of the two; a service, an app or a color may also get another name."),
         );
     }
 }

@@ -57,14 +57,15 @@ impl<'t> Table<'t> {
         self.get(schema, name)?.table(findings)
     }
 
-    /// All entries in the order of the file, for tables whose keys are names.
-    pub(super) fn entries(&self) -> Vec<(Placed<&'t str>, Value<'t>)> {
+    /// All entries in the order of the file, for tables whose keys are names; `example` is what may be
+    /// written after one.
+    pub(super) fn entries(&self, example: &'static str) -> Vec<(Placed<&'t str>, Value<'t>)> {
         let mut entries: Vec<_> = self
             .entries
             .iter()
             .map(|(key, node)| {
                 let name: &'t str = key.get_ref();
-                let value = Value { file: self.file, key: name, example: "", node };
+                let value = Value { file: self.file, key: name, example, node };
                 (Placed { value: name, place: place(self.file, &key.span()) }, value)
             })
             .collect();
@@ -72,9 +73,15 @@ impl<'t> Table<'t> {
         entries
     }
 
+    /// Whether a key is absent, and no unknown one looks as if it were meant for it.
+    pub(super) fn lacks(&self, schema: &Schema, name: &str) -> bool {
+        let mut unknown = self.entries.keys().filter(|key| schema.key(key.get_ref()).is_none());
+        !self.entries.contains_key(name) && !unknown.any(|key| schema.nearest(key.get_ref()) == Some(name))
+    }
+
     /// Reports every key that `schema` does not have.
     pub(super) fn check_keys(&self, schema: &Schema, findings: &mut Findings) {
-        for (key, _) in self.entries() {
+        for (key, _) in self.entries("") {
             if schema.key(key.value).is_some() {
                 continue;
             }
@@ -89,11 +96,8 @@ impl<'t> Table<'t> {
 
 fn unavailable_key(key: Placed<&str>, schema: &Schema) -> Diagnostic {
     let title = format!("{} in {} is not available in this version", quote(key.value), schema.name);
-    Diagnostic::error(title, key.place, "not available yet").help(format!(
-        "Remove it. In this version {} has: {}.",
-        schema.name,
-        schema.list()
-    ))
+    Diagnostic::error(title, key.place, "not available yet")
+        .help("Remove it: a key that would do nothing is refused.")
 }
 
 fn unknown_key(key: Placed<&str>, schema: &Schema) -> Diagnostic {
@@ -205,6 +209,9 @@ impl<'t> Value<'t> {
     pub(super) fn with_example(&self, finding: Diagnostic) -> Diagnostic {
         if self.example.is_empty() {
             return finding;
+        }
+        if self.example.starts_with(&format!("[{}", self.key)) {
+            return finding.help(format!("Write a section that begins with `{}`.", self.example));
         }
         finding.help(format!("Write for example `{} = {}`.", self.key, self.example))
     }

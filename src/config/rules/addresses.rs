@@ -131,7 +131,7 @@ fn loops(place: Place, address: SocketAddr, listener: &Listener) -> Diagnostic {
     let title =
         format!("endpoint {} is teal itself: {who} listens there{default}", quote(&address.to_string()));
     Diagnostic::error(title, place, "connections would come back to teal")
-        .also_if_known(listener.place, format!("{} listens here", who))
+        .also_if_known(listener.place, format!("{who} listens here"))
         .help("Write the address and port where the backend listens.")
 }
 
