@@ -102,7 +102,8 @@ fn endpoint_help(text: &str) -> (&'static str, String) {
     }
     let host = text.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(text, |(host, _)| host);
     if is_hostname(host) && host.chars().any(|c| c.is_ascii_alphabetic()) {
-        let help = "Endpoints are addresses; hostnames are out of scope. Write the address, for example `10.0.0.11`.";
+        let help = "Endpoints are addresses; hostnames are out of scope. \
+             Write the address, for example `10.0.0.11`.";
         return ("a hostname, not an address", help.into());
     }
     if host.contains(':') {

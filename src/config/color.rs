@@ -176,7 +176,7 @@ fn endpoint(item: &Value<'_>, ports: PortSummary, findings: &mut Findings) -> Op
     } else if item.node().is_str() {
         (item.string(findings)?, Some(EndpointWeight::ONE))
     } else {
-        return item.wrong_type("a list of addresses", findings);
+        return item.wrong_type("an address or a table", findings);
     };
     let (ip, port) = address::endpoint(text, findings)?;
     if let (Some(port), Some(count @ 2..)) = (port, ports.count) {
@@ -189,7 +189,8 @@ fn endpoint(item: &Value<'_>, ports: PortSummary, findings: &mut Findings) -> Op
 fn port_of_several(text: Placed<&str>, ip: IpAddr, port: u16, count: usize) -> Diagnostic {
     let title = format!("endpoint {} has a port, but the service has {count} ports", quote(text.value));
     Diagnostic::error(title, text.place, "for which of the ports?").help(format!(
-        "Write `\"{ip}\"` and say in `ports` where the backend listens, for example `{{ listen = 80, target = {port} }}`."
+        "Write `\"{ip}\"` and say in `ports` where the backend listens, \
+         for example `{{ listen = 80, target = {port} }}`."
     ))
 }
 

@@ -5,7 +5,10 @@ use std::ops::Range;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::diagnostic::{Diagnostic, Label, Severity};
-use super::source::{Sources, floor_boundary};
+use super::source::{Place, Sources, floor_boundary};
+
+/// How far apart labels may be to be shown together: the renderer works on all that lies between.
+const NEAR_OCTETS: usize = 8 * 1024;
 
 /// Whether a report has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,17 +53,22 @@ struct Mark<'a> {
     label: &'a Label,
 }
 
-/// The labels of each file together, the file of the primary one first.
+/// The labels of each file together, the file of the primary one first; a label far from the others is
+/// shown on its own.
 fn marks_by_file(diagnostic: &Diagnostic) -> Vec<Vec<Mark<'_>>> {
     let mut files = vec![vec![Mark { kind: AnnotationKind::Primary, label: &diagnostic.primary }]];
     for label in &diagnostic.secondary {
         let mark = Mark { kind: AnnotationKind::Context, label };
-        match files.iter_mut().find(|marks| marks[0].label.place.file == label.place.file) {
+        match files.iter_mut().find(|marks| are_near(marks[0].label.place, label.place)) {
             Some(marks) => marks.push(mark),
             None => files.push(vec![mark]),
         }
     }
     files
+}
+
+fn are_near(one: Place, other: Place) -> bool {
+    one.file == other.file && one.start.abs_diff(other.start) <= NEAR_OCTETS
 }
 
 /// Only the lines between the first and the last mark are handed to the renderer, since it looks at

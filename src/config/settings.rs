@@ -243,7 +243,10 @@ fn admin(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) 
     };
     findings.push(
         Diagnostic::error(format!("{} cannot be a control socket", quote(text.value)), text.place, label)
-            .help("Write for example `socket = \"/run/teal/admin.sock\"`, or leave it out for the default place."),
+            .help(
+                "Write for example `socket = \"/run/teal/admin.sock\"`, \
+             or leave it out for the default place.",
+            ),
     );
 }
 

@@ -20,8 +20,10 @@ const STAND_IN: &str = "teal_repeated_key";
 pub(super) struct Tree<'t> {
     pub(super) file: usize,
     pub(super) root: Spanned<DeTable<'t>>,
-    /// Syntax errors after which parts of the file may be missing from the tree.
+    /// Where syntax errors are, after which parts of the file may be missing from the tree.
     damage: Vec<Place>,
+    /// A list or table begins before this and never ends, so that nothing after it means what it says.
+    doubtful_from: Option<usize>,
 }
 
 impl Tree<'_> {
@@ -29,6 +31,21 @@ impl Tree<'_> {
     pub(super) fn is_whole(&self) -> bool {
         self.damage.is_empty()
     }
+
+    /// Whether something written at this place is what it looks like.
+    fn can_be_trusted_at(&self, place: Place, text: &str) -> bool {
+        if self.doubtful_from.is_some_and(|from| place.start >= from) {
+            return false;
+        }
+        let next = self.damage.partition_point(|damage| damage.start < place.start);
+        let neighbours = [next.checked_sub(1), Some(next)];
+        let mut neighbours = neighbours.into_iter().flatten().filter_map(|index| self.damage.get(index));
+        !neighbours.any(|damage| same_line(text, damage.start, place.start))
+    }
+}
+
+fn same_line(text: &str, one: usize, other: usize) -> bool {
+    text.get(one.min(other)..one.max(other)).is_some_and(|between| !between.contains('\n'))
 }
 
 /// Parses one file; what is wrong with it is reported, what could be read is in the tree.
@@ -41,25 +58,33 @@ pub(super) fn parse<'t>(file: usize, text: &'t str, findings: &mut Findings) -> 
     }
     damage.sort_by_key(|(place, _)| *place);
     for (place, message) in telling(text, &damage) {
-        findings.push(syntax_error(message, place));
+        let opened = damage.first().filter(|_| is_unclosed_value(message));
+        let opened = opened.and_then(|(first, _)| opening(root.get_ref(), first.start));
+        let opened = opened.map(|start| Place { file, start, end: start + 1 });
+        findings.push(syntax_error(message, place).also_if_known(opened, "opened here"));
     }
+    let unclosed = damage.iter().any(|(_, message)| is_unclosed_value(message));
+    let doubtful_from = damage.first().filter(|_| unclosed).map(|(place, _)| place.start);
     let damage = damage.into_iter().map(|(place, _)| place).collect();
     if errors.iter().any(|error| error.message() == REPEATED_KEY) {
         report_repeated_keys(file, text, findings);
     }
-    Tree { file, root, damage }
+    Tree { file, root, damage, doubtful_from }
 }
 
 /// Takes back what was said about damaged files and may not be true: findings on a line with a syntax
 /// error, and things missed.
 pub(super) fn forget_doubtful(trees: &[Tree<'_>], sources: &Sources, findings: &mut Findings) {
     for tree in trees.iter().filter(|tree| !tree.is_whole()) {
-        let lines: Vec<usize> = tree.damage.iter().map(|place| sources.position(*place).line).collect();
+        let text = sources.text(tree.file);
         findings.retain(|finding| {
             let place = finding.primary.place;
             place.file != tree.file
-                || finding.basis == Basis::Syntax
-                || (finding.basis == Basis::Written && !lines.contains(&sources.position(place).line))
+                || match finding.basis {
+                    Basis::Syntax => true,
+                    Basis::Written => tree.can_be_trusted_at(place, text),
+                    Basis::Missing => false,
+                }
         });
     }
 }
@@ -73,9 +98,7 @@ fn telling<'e>(text: &str, errors: &[(Place, &'e str)]) -> Vec<(Place, &'e str)>
         let keep = match told.last() {
             None => true,
             Some(_) if unclosed => is_unclosed_value(message),
-            Some((last, _)) => {
-                text.get(last.start..place.start).is_some_and(|between| between.contains('\n'))
-            }
+            Some((last, _)) => !same_line(text, last.start, place.start),
         };
         if keep {
             told.push((*place, *message));
@@ -110,7 +133,8 @@ fn syntax_error(message: &str, place: Place) -> Diagnostic {
 
 fn help(message: &str) -> Option<&'static str> {
     const QUOTES: &str = "Text, addresses and durations are written in quotes, for example `ttl = \"30s\"`.";
-    const HELPS: [(&str, &str); 8] = [
+    const HELPS: [(&str, &str); 9] = [
+        ("missing key for inline table", "Write `key = value`. Or a brace before this is not closed."),
         ("string values must be quoted", QUOTES),
         ("invalid float", QUOTES),
         ("invalid integer", QUOTES),
@@ -181,6 +205,23 @@ impl Changes {
             }
         }
         range
+    }
+}
+
+/// Where the innermost list or inline table begins that is open at `at`.
+fn opening(table: &DeTable<'_>, at: usize) -> Option<usize> {
+    table.values().find_map(|value| opening_within(value, at))
+}
+
+fn opening_within(value: &Spanned<DeValue<'_>>, at: usize) -> Option<usize> {
+    let (start, end) = (value.span().start, value.span().end);
+    let is_open = start < at && at <= end;
+    match value.get_ref() {
+        DeValue::Table(table) => opening(table, at).or(is_open.then_some(start)),
+        DeValue::Array(items) => {
+            items.iter().find_map(|item| opening_within(item, at)).or(is_open.then_some(start))
+        }
+        _ => None,
     }
 }
 

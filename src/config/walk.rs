@@ -38,6 +38,14 @@ pub(super) struct Value<'t> {
     /// What may be written after the key; empty when nobody knows.
     pub(super) example: &'static str,
     node: &'t Spanned<DeValue<'t>>,
+    role: Role,
+}
+
+/// Whether a value is all that its key has, or one of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Whole,
+    Item,
 }
 
 impl<'t> Table<'t> {
@@ -49,7 +57,7 @@ impl<'t> Table<'t> {
     pub(super) fn get(&self, schema: &Schema, name: &str) -> Option<Value<'t>> {
         let known = schema.key(name)?;
         let node = self.entries.get(name)?;
-        Some(Value { file: self.file, key: known.name, example: known.example, node })
+        Some(Value { file: self.file, key: known.name, example: known.example, node, role: Role::Whole })
     }
 
     /// The table at a key of `schema`.
@@ -65,7 +73,7 @@ impl<'t> Table<'t> {
             .iter()
             .map(|(key, node)| {
                 let name: &'t str = key.get_ref();
-                let value = Value { file: self.file, key: name, example, node };
+                let value = Value { file: self.file, key: name, example, node, role: Role::Whole };
                 (Placed { value: name, place: place(self.file, &key.span()) }, value)
             })
             .collect();
@@ -182,7 +190,7 @@ impl<'t> Value<'t> {
             findings.push(Diagnostic::error(title, self.place(), "too many").help("Leave some out."));
             return None;
         }
-        Some(items.iter().map(|node| Value { node, ..*self }).collect())
+        Some(items.iter().map(|node| Value { node, role: Role::Item, ..*self }).collect())
     }
 
     /// The strings of a list; what is no string is reported and left out.
@@ -201,7 +209,11 @@ impl<'t> Value<'t> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        let title = format!("{} must be {expected}, not {found}", quote(self.key));
+        let what = match self.role {
+            Role::Whole => quote(self.key),
+            Role::Item => format!("an item of {}", quote(self.key)),
+        };
+        let title = format!("{what} must be {expected}, not {found}");
         findings.push(self.with_example(Diagnostic::error(title, self.place(), found)));
         None
     }

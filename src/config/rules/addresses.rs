@@ -106,7 +106,10 @@ impl OwnAddresses {
             let title = format!("endpoint {} lies in the VIP pool {}", quote(&ip.to_string()), pool.0);
             Diagnostic::error(title, endpoint.place, "an address of teal itself")
                 .also_if_known(self.pool_place, "the pool")
-                .help("Write the address where the backend listens: connections to a VIP would come back to teal.")
+                .help(
+                    "Write the address where the backend listens: \
+                     connections to a VIP would come back to teal.",
+                )
         })
     }
 
@@ -149,7 +152,8 @@ fn check_room(draft: &Draft, pool: VipPool) -> Option<Diagnostic> {
     }
     let first_without = first_without?;
     let title = format!("the VIP pool {} has room for {room} addresses, {needed} are needed", pool.0);
-    let help = "Each service takes one address, and one more for each color's preview name: make the pool larger, for example `pool = \"127.80.0.0/16\"`.";
+    let help = "Each service takes one address, and one more for each color's preview name: \
+                make the pool larger, for example `pool = \"127.80.0.0/16\"`.";
     let finding = match draft.settings.pool_place {
         Some(place) => Diagnostic::error(title, place, "too small")
             .also(first_without, "the first service without an address"),

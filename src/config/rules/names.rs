@@ -14,6 +14,7 @@ use crate::model::{AppName, ServiceName};
 
 const SERVICES_MAX: usize = 20_000;
 const APPS_MAX: usize = 20_000;
+const SUGGESTIONS_MAX: usize = 50;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     let services: Vec<_> = draft.services.iter().map(|service| &service.name).collect();
@@ -22,9 +23,34 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     check_unique("app", &apps, findings);
     check_count("services", services.get(SERVICES_MAX), SERVICES_MAX, findings);
     check_count::<AppName>("apps", apps.get(APPS_MAX), APPS_MAX, findings);
-    let known: HashMap<&str, Place> = services.iter().map(|name| (name.value.as_str(), name.place)).collect();
-    check_dependencies(draft, &known, findings);
-    check_members(draft, &known, findings);
+    let mut known = Known::of(&services);
+    check_dependencies(draft, &mut known, findings);
+    check_members(draft, &mut known, findings);
+}
+
+/// The services that exist, by name.
+struct Known<'d> {
+    places: HashMap<&'d str, Place>,
+    /// Looking for a similar name looks at all of them, so it is not done for every unknown one.
+    suggestions_left: usize,
+}
+
+impl<'d> Known<'d> {
+    fn of(services: &[&'d Placed<ServiceName>]) -> Self {
+        let places = services.iter().map(|name| (name.value.as_str(), name.place)).collect();
+        Self { places, suggestions_left: SUGGESTIONS_MAX }
+    }
+
+    fn has(&self, name: &ServiceName) -> bool {
+        self.places.contains_key(name.as_str())
+    }
+
+    fn nearest(&mut self, name: &ServiceName) -> Option<&'d str> {
+        self.suggestions_left = self.suggestions_left.checked_sub(1)?;
+        let mut candidates: Vec<&str> = self.places.keys().copied().collect();
+        candidates.sort_unstable();
+        keys::nearest(name.as_str(), candidates.into_iter())
+    }
 }
 
 fn check_unique<N>(what: &str, names: &[&Placed<N>], findings: &mut Findings)
@@ -58,7 +84,7 @@ fn check_count<N>(what: &str, first_too_many: Option<&&Placed<N>>, max: usize, f
     }
 }
 
-fn check_dependencies(draft: &Draft, known: &HashMap<&str, Place>, findings: &mut Findings) {
+fn check_dependencies(draft: &Draft, known: &mut Known<'_>, findings: &mut Findings) {
     for service in &draft.services {
         let mut seen: HashMap<&ServiceName, Place> = HashMap::new();
         for dependency in &service.depends_on {
@@ -68,7 +94,7 @@ fn check_dependencies(draft: &Draft, known: &HashMap<&str, Place>, findings: &mu
                     Diagnostic::error(title, dependency.place, "names its own service")
                         .help("Leave it out: `depends_on` lists the other services that this one calls."),
                 );
-            } else if !known.contains_key(dependency.value.as_str()) {
+            } else if !known.has(&dependency.value) {
                 findings.push(unknown_service("`depends_on`", dependency, known));
             }
             if let Some(first) = seen.insert(&dependency.value, dependency.place) {
@@ -78,11 +104,11 @@ fn check_dependencies(draft: &Draft, known: &HashMap<&str, Place>, findings: &mu
     }
 }
 
-fn check_members(draft: &Draft, known: &HashMap<&str, Place>, findings: &mut Findings) {
+fn check_members(draft: &Draft, known: &mut Known<'_>, findings: &mut Findings) {
     let mut member_of: HashMap<&ServiceName, (&AppName, Place)> = HashMap::new();
     for app in &draft.apps {
         for member in &app.services {
-            if !known.contains_key(member.value.as_str()) {
+            if !known.has(&member.value) {
                 findings.push(unknown_service("an app", member, known));
             }
             let Some((other, first)) = member_of.insert(&member.value, (&app.name.value, member.place))
@@ -115,13 +141,11 @@ fn listed_twice(name: &Placed<ServiceName>, first: Place) -> Diagnostic {
         .help("Leave one of the two out.")
 }
 
-fn unknown_service(whose: &str, name: &Placed<ServiceName>, known: &HashMap<&str, Place>) -> Diagnostic {
+fn unknown_service(whose: &str, name: &Placed<ServiceName>, known: &mut Known<'_>) -> Diagnostic {
     let title = format!("{whose} names {}, which is not a service", quote(name.value.as_str()));
-    let mut candidates: Vec<&str> = known.keys().copied().collect();
-    candidates.sort_unstable();
-    match keys::nearest(name.value.as_str(), candidates.into_iter()) {
+    match known.nearest(&name.value) {
         Some(meant) => Diagnostic::error(title, name.place, format!("did you mean `{meant}`?"))
-            .also_if_known(known.get(meant).copied(), "this service exists")
+            .also_if_known(known.places.get(meant).copied(), "this service exists")
             .help(format!("Define `[services.{}]`, or correct the name.", name.value)),
         None => Diagnostic::error(title, name.place, "unknown service")
             .help(format!("Define `[services.{}]`, or leave the name out.", name.value)),

@@ -37,7 +37,10 @@ fn warn_of_unreachable_vips(draft: &Draft, findings: &mut Findings) {
         findings.push(
             Diagnostic::warning(title, place, "clients in other network namespaces can ask here")
                 .also_if_known(draft.settings.pool_place, "what they are told leads nowhere for them")
-                .help("Write a pool outside 127.0.0.0/8, for example `[vip] pool = \"198.18.0.0/16\"`, or listen at a loopback address."),
+                .help(
+                    "Write a pool outside 127.0.0.0/8, for example `[vip] pool = \"198.18.0.0/16\"`, \
+                     or listen at a loopback address.",
+                ),
         );
     }
 }
