@@ -1,4 +1,4 @@
-//! Properties of the whole room: nothing panics, lowering keeps what was written, rules meet their bounds.
+//! Properties of the whole room: nothing panics, lowering keeps what was written, reports are bounded.
 
 use proptest::prelude::*;
 
@@ -59,7 +59,8 @@ proptest! {
     fn an_integer_anywhere_never_panics(number in any::<i128>()) {
         let text = format!(
             "[dns]\nttl = {number}\n[limits]\nmax_connections = {number}\n[services.a]\n\
-             ports = [{{ listen = {number} }}]\ncolors.b = {{ weight = {number}, endpoints = [\"10.0.0.1\"] }}\n"
+             ports = [{{ listen = {number} }}]\n\
+             colors.b = {{ weight = {number}, endpoints = [\"10.0.0.1\"] }}\n"
         );
         survive(&text);
     }
@@ -109,20 +110,23 @@ const PARTS: [&str; 38] = [
 #[test]
 fn colors_are_sorted_and_names_are_in_lower_case() {
     let service = service(
-        "[services.Web]\nports = [{ listen = 80 }]\ncolors.green = { weight = 1, endpoints = [\"10.0.0.1\"] }\n\
-         colors.BLUE = { weight = 3, endpoints = [\"10.0.0.2\"], fallback = \"GREEN\" }\n",
+        "[services.Web]\nports = [{ listen = 80 }]\n\
+         colors.BLUE = { weight = 3, endpoints = [\"10.0.0.2\"], fallback = \"GREEN\" }\n\
+         colors.green = { weight = 1, endpoints = [\"10.0.0.1\"] }\n\
+         colors.amber = { weight = 1, endpoints = [\"10.0.0.3\"] }\n",
     );
     assert_eq!(service.name.as_str(), "web");
     let names: Vec<_> = service.colors.iter().map(|color| color.name.as_str()).collect();
-    assert_eq!(names, ["blue", "green"]);
-    assert_eq!(service.colors[0].fallback, Some(service.colors[1].name.clone()));
+    assert_eq!(names, ["amber", "blue", "green"]);
+    assert_eq!(service.colors[1].fallback, Some(service.colors[2].name.clone()));
 }
 
 #[test]
 fn endpoints_take_the_port_of_the_service_unless_they_say_one() {
     let service = service(
         "[services.web]\nports = [{ listen = 80, target = 5000 }]\n\
-         colors.blue = { weight = 1, endpoints = [\"10.0.0.1\", \"10.0.0.2:81\", \"fd00::1\", \"[fd00::2]:82\"] }\n",
+         [services.web.colors.blue]\nweight = 1\n\
+         endpoints = [\"10.0.0.1\", \"10.0.0.2:81\", \"fd00::1\", \"[fd00::2]:82\"]\n",
     );
     let addresses: Vec<_> = service.colors[0]
         .endpoints
@@ -157,7 +161,8 @@ fn listeners_may_leave_the_port_to_the_kernel_any_number_of_times() {
 fn services_of_all_files_come_together() {
     let part = |name: &str| {
         format!(
-            "[services.{name}]\nports = [{{ listen = 80 }}]\ncolors.blue = {{ weight = 1, endpoints = [\"10.0.0.1\"] }}\n"
+            "[services.{name}]\nports = [{{ listen = 80 }}]\n\
+             colors.blue = {{ weight = 1, endpoints = [\"10.0.0.1\"] }}\n"
         )
     };
     let files =
@@ -233,4 +238,23 @@ fn the_example_file_shows_every_key_in_its_place() {
     }
     let endpoint = &service["colors"]["blue"]["endpoints"][2];
     assert!(keys::ENDPOINT.keys.iter().all(|key| endpoint.get(key.name).is_some()));
+}
+
+#[test]
+fn what_a_package_would_install_is_taken_without_a_warning() {
+    let text = "[dns]\nlisten = [\"198.18.0.53:53\", \"127.0.0.1:53\", \"[::1]:53\"]\n\
+                zones = [\"corp.internal\", \"local\"]\n\
+                allow_from = [\"loopback\", \"private\", \"2001:db8::/32\"]\n\
+                [vip]\npool = \"198.18.0.0/16\"\nallow_from = []\n[metrics]\nlisten = \"\"\n\
+                [admin]\nsocket = \"/run/teal/admin.sock\"\n[reload]\nwatch = false\nsettle = \"250ms\"\n\
+                [shutdown]\ngrace = \"0s\"\n[services.web]\nvip = \"198.18.0.1\"\n\
+                ports = [{ listen = 80, expose = [\"0.0.0.0:8080\", \"[::]:8080\"] }, { listen = 443 }]\n\
+                colors.blue = { weight = 1000, endpoints = [\"fd00::1\", \"127.0.0.1\"] }\n";
+    let loaded = load(&Sources::single("t.toml", text)).expect("valid");
+    assert_eq!(loaded.warnings, []);
+    let settings = &loaded.catalog.settings;
+    assert_eq!(settings.metrics.listen, None);
+    assert_eq!(settings.reload.settle, Some(std::time::Duration::from_millis(250)));
+    assert_eq!(settings.dns.zones[0].as_str(), "corp.internal");
+    assert_eq!(settings.vip.pool.usable(), 65_534);
 }
