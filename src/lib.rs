@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod balance;
+pub mod config;
 pub mod model;
 pub mod net;
 pub mod state;

@@ -17,7 +17,7 @@ pub fn check(arguments: &CheckArguments) -> Exit {
             return Exit::Failed;
         }
     };
-    let style = if std::io::stderr().is_terminal() { ReportStyle::Colored } else { ReportStyle::Plain };
+    let style = if std::io::stderr().is_terminal() { ReportStyle::Coloured } else { ReportStyle::Plain };
     match config::load(&sources) {
         Ok(loaded) => {
             eprint!("{}", config::render(&loaded.warnings, &sources, style));

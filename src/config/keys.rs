@@ -1,0 +1,196 @@
+//! Every key that a configuration may have: the one list that reading, suggestions and the test of
+//! `conf/teal.toml` share.
+
+/// A key and what may be written after it, as an example.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// For sections, the header.
+    pub(super) example: &'static str,
+}
+
+/// The keys of one kind of table.
+#[derive(Debug)]
+pub(super) struct Schema {
+    /// What the table is called in messages.
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [Key],
+    /// Keys that are planned, and refused until they do something.
+    pub(super) later: &'static [&'static str],
+}
+
+const fn key(name: &'static str, example: &'static str) -> Key {
+    Key { name, example }
+}
+
+pub(super) const ROOT: Schema = Schema {
+    name: "a configuration",
+    keys: &[
+        key("dns", "[dns]"),
+        key("vip", "[vip]"),
+        key("metrics", "[metrics]"),
+        key("admin", "[admin]"),
+        key("reload", "[reload]"),
+        key("limits", "[limits]"),
+        key("defaults", "[defaults]"),
+        key("shutdown", "[shutdown]"),
+        key("apps", "[apps.shop]"),
+        key("services", "[services.servicea]"),
+    ],
+    later: &[],
+};
+
+pub(super) const DNS: Schema = Schema {
+    name: "`[dns]`",
+    keys: &[
+        key("listen", "[\"127.0.0.1:53\"]"),
+        key("zones", "[\"local\"]"),
+        key("ttl", "\"30s\""),
+        key("negative_ttl", "\"5s\""),
+        key("upstreams", "[]"),
+        key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+    ],
+    later: &["forward", "records"],
+};
+
+pub(super) const VIP: Schema = Schema {
+    name: "`[vip]`",
+    keys: &[
+        key("pool", "\"127.80.0.0/16\""),
+        key("route", "\"auto\""),
+        key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+    ],
+    later: &[],
+};
+
+pub(super) const METRICS: Schema =
+    Schema { name: "`[metrics]`", keys: &[key("listen", "\"127.0.0.1:9180\"")], later: &[] };
+
+pub(super) const ADMIN: Schema = Schema {
+    name: "`[admin]`",
+    keys: &[key("socket", "\"/run/teal/admin.sock\"")],
+    later: &["listen", "token_file", "hosts"],
+};
+
+pub(super) const RELOAD: Schema =
+    Schema { name: "`[reload]`", keys: &[key("watch", "true"), key("settle", "\"2s\"")], later: &[] };
+
+pub(super) const LIMITS: Schema =
+    Schema { name: "`[limits]`", keys: &[key("max_connections", "\"auto\"")], later: &[] };
+
+pub(super) const SHUTDOWN: Schema =
+    Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
+
+/// Planned keys of `[defaults]` and of services.
+const POLICY_LATER: [&str; 7] = [
+    "affinity",
+    "on_all_down",
+    "outlier",
+    "slow_start",
+    "half_close_timeout",
+    "log_connections",
+    "max_connections",
+];
+
+pub(super) const DEFAULTS: Schema = Schema {
+    name: "`[defaults]`",
+    keys: &[
+        key("connect_timeout", "\"1s\""),
+        key("connect_total_timeout", "\"3s\""),
+        key("retries", "2"),
+        key("idle_timeout", "\"10m\""),
+        key("keepalive", "\"60s\""),
+        key("drain_timeout", "\"10m\""),
+        key("balance", "\"round_robin\""),
+        key("on_color_down", "\"spill\""),
+        key("health", "{ kind = \"none\" }"),
+    ],
+    later: &POLICY_LATER,
+};
+
+pub(super) const SERVICE: Schema = Schema {
+    name: "a service",
+    keys: &[
+        key("ports", "[{ listen = 80, target = 5000 }]"),
+        key("colors", "{ blue = { weight = 100, endpoints = [\"10.0.0.11\"] } }"),
+        key("vip", "\"127.80.0.10\""),
+        key("depends_on", "[\"servicea\"]"),
+        key("connect_timeout", "\"1s\""),
+        key("connect_total_timeout", "\"3s\""),
+        key("retries", "2"),
+        key("idle_timeout", "\"10m\""),
+        key("keepalive", "\"60s\""),
+        key("drain_timeout", "\"10m\""),
+        key("balance", "\"round_robin\""),
+        key("on_color_down", "\"spill\""),
+        key("health", "{ kind = \"none\" }"),
+    ],
+    later: &POLICY_LATER,
+};
+
+pub(super) const HEALTH: Schema = Schema {
+    name: "`health`",
+    keys: &[key("kind", "\"none\"")],
+    later: &["interval", "timeout", "rise", "fall", "path", "expect", "port", "host"],
+};
+
+pub(super) const PORT: Schema = Schema {
+    name: "a port",
+    keys: &[
+        key("listen", "80"),
+        key("target", "5000"),
+        key("name", "\"http\""),
+        key("expose", "[\"0.0.0.0:8080\"]"),
+    ],
+    later: &[],
+};
+
+pub(super) const COLOR: Schema = Schema {
+    name: "a color",
+    keys: &[
+        key("weight", "100"),
+        key("endpoints", "[\"10.0.0.11\", \"10.0.0.12\"]"),
+        key("fallback", "\"blue\""),
+    ],
+    later: &[],
+};
+
+pub(super) const ENDPOINT: Schema =
+    Schema { name: "an endpoint", keys: &[key("address", "\"10.0.0.11\""), key("weight", "2")], later: &[] };
+
+pub(super) const APP: Schema =
+    Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
+
+/// All of them, to find out where a misplaced key belongs.
+pub(super) const ALL: [&Schema; 14] = [
+    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &PORT,
+    &COLOR, &APP,
+];
+
+impl Schema {
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The key that somebody who wrote `name` probably meant.
+    pub(super) fn nearest(&self, name: &str) -> Option<&'static str> {
+        nearest(name, self.keys.iter().map(|key| key.name))
+    }
+
+    /// The names of the keys, for people.
+    pub(super) fn list(&self) -> String {
+        let names: Vec<_> = self.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+        names.join(", ")
+    }
+}
+
+/// The candidate nearest to `name`, if it is near enough to be a slip of the hand.
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const SIMILAR_ENOUGH: f64 = 0.8;
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(&name, &candidate.replace('-', "_")), candidate))
+        .filter(|(similarity, _)| *similarity >= SIMILAR_ENOUGH)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}

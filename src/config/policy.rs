@@ -1,0 +1,154 @@
+//! `[defaults]` and the same keys in services.
+
+use std::time::Duration;
+
+use super::diagnostic::{Diagnostic, Findings, quote};
+use super::keys::{self, Schema};
+use super::scalar::{self, DurationBounds, OrOff, Words};
+use super::walk::{Placed, Table, Value};
+use crate::model::{Balance, HealthCheck, OnColorDown, Policy};
+
+/// Further tries at most: more would only hide a backend that is down.
+const RETRIES_MAX: u32 = 10;
+const CONNECT_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 60_000);
+const CONNECT_TOTAL_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 600_000);
+const IDLE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
+/// What the kernel takes for `TCP_KEEPIDLE` (tcp(7)): 1 to 32767 seconds.
+const KEEPALIVE: DurationBounds = DurationBounds::seconds(1, 32_767);
+const DRAIN_TIMEOUT: DurationBounds = DurationBounds::milliseconds(0, 7 * 86_400_000);
+
+/// The policy of a service about which a configuration says nothing.
+pub fn default_policy() -> Policy {
+    Policy {
+        connect_timeout: Duration::from_secs(1),
+        connect_total_timeout: Duration::from_secs(3),
+        retries: 2,
+        idle_timeout: None,
+        keepalive: Some(Duration::from_secs(60)),
+        drain_timeout: Duration::from_secs(600),
+        balance: Balance::RoundRobin,
+        on_color_down: OnColorDown::Spill,
+        health: HealthCheck::None,
+    }
+}
+
+/// What one table says about the policy.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PolicyDraft {
+    connect_timeout: Option<Placed<Duration>>,
+    connect_total_timeout: Option<Placed<Duration>>,
+    retries: Option<u32>,
+    idle_timeout: Option<OrOff>,
+    keepalive: Option<OrOff>,
+    drain_timeout: Option<Duration>,
+    balance: Option<Balance>,
+    on_color_down: Option<OnColorDown>,
+    health: Option<HealthCheck>,
+}
+
+impl PolicyDraft {
+    /// `base` with what this draft says on top.
+    pub(super) fn over(&self, base: &Policy) -> Policy {
+        let in_place = |draft: Option<Placed<Duration>>, base| draft.map_or(base, |placed| placed.value);
+        Policy {
+            connect_timeout: in_place(self.connect_timeout, base.connect_timeout),
+            connect_total_timeout: in_place(self.connect_total_timeout, base.connect_total_timeout),
+            retries: self.retries.unwrap_or(base.retries),
+            idle_timeout: self.idle_timeout.map_or(base.idle_timeout, OrOff::duration),
+            keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
+            drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
+            balance: self.balance.unwrap_or(base.balance),
+            on_color_down: self.on_color_down.unwrap_or(base.on_color_down),
+            health: self.health.unwrap_or(base.health),
+        }
+    }
+}
+
+/// Reads the keys of a policy out of a table; its other keys are somebody else's.
+pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) -> PolicyDraft {
+    let get = |name| table.get(schema, name);
+    PolicyDraft {
+        connect_timeout: get("connect_timeout")
+            .and_then(|value| scalar::duration(&value, &CONNECT_TIMEOUT, findings)),
+        connect_total_timeout: get("connect_total_timeout")
+            .and_then(|value| scalar::duration(&value, &CONNECT_TOTAL_TIMEOUT, findings)),
+        retries: get("retries")
+            .and_then(|value| scalar::bounded(&value, 0, RETRIES_MAX, findings))
+            .map(|retries| retries.value),
+        idle_timeout: get("idle_timeout")
+            .and_then(|value| scalar::duration_or_off(&value, &IDLE_TIMEOUT, findings)),
+        keepalive: get("keepalive").and_then(|value| scalar::duration_or_off(&value, &KEEPALIVE, findings)),
+        drain_timeout: get("drain_timeout")
+            .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))
+            .map(|timeout| timeout.value),
+        balance: get("balance").and_then(|value| balance(&value, findings)),
+        on_color_down: get("on_color_down").and_then(|value| on_color_down(&value, findings)),
+        health: get("health").and_then(|value| health(&value, findings)),
+    }
+}
+
+fn balance(value: &Value<'_>, findings: &mut Findings) -> Option<Balance> {
+    let words =
+        Words { now: &[("round_robin", Balance::RoundRobin)], later: &["least_connections", "source_hash"] };
+    scalar::word(value, &words, findings)
+}
+
+fn on_color_down(value: &Value<'_>, findings: &mut Findings) -> Option<OnColorDown> {
+    let words = Words { now: &[("spill", OnColorDown::Spill), ("reject", OnColorDown::Reject)], later: &[] };
+    scalar::word(value, &words, findings)
+}
+
+fn health(value: &Value<'_>, findings: &mut Findings) -> Option<HealthCheck> {
+    let table = value.table(findings)?;
+    let Some(kind) = table.get(&keys::HEALTH, "kind") else {
+        findings.push(
+            Diagnostic::missing("`health` has no `kind`", value.place(), "which kind of check?")
+                .help("Write `health = { kind = \"none\" }`."),
+        );
+        return None;
+    };
+    let words = Words { now: &[("none", HealthCheck::None)], later: &["tcp", "http"] };
+    let check = scalar::word(&kind, &words, findings)?;
+    // Only where the kind is known: the other keys belong to the kinds that are to come.
+    table.check_keys(&keys::HEALTH, findings);
+    Some(check)
+}
+
+/// Whether one try may take longer than all tries together, once `draft` lies over `defaults`.
+pub(super) fn check_timeouts(draft: &PolicyDraft, defaults: &PolicyDraft, findings: &mut Findings) {
+    if draft.connect_timeout.is_none() && draft.connect_total_timeout.is_none() {
+        return;
+    }
+    let base = default_policy();
+    let each = draft.connect_timeout.or(defaults.connect_timeout);
+    let total = draft.connect_total_timeout.or(defaults.connect_total_timeout);
+    let each_is = each.map_or(base.connect_timeout, |timeout| timeout.value);
+    let total_is = total.map_or(base.connect_total_timeout, |timeout| timeout.value);
+    if each_is <= total_is {
+        return;
+    }
+    let shown = |duration| quote(&humantime::format_duration(duration).to_string());
+    let title = format!(
+        "`connect_timeout` of {} is longer than `connect_total_timeout` of {}",
+        shown(each_is),
+        shown(total_is)
+    );
+    let places = [
+        (draft.connect_timeout, "one try may take longer than all tries together"),
+        (draft.connect_total_timeout, "all tries together are given less than one try"),
+    ];
+    let Some((primary, label)) =
+        places.iter().find_map(|(placed, label)| placed.map(|at| (at.place, *label)))
+    else {
+        return;
+    };
+    let other =
+        [each, total].into_iter().flatten().map(|placed| placed.place).find(|place| *place != primary);
+    let help = "Raise `connect_total_timeout` or lower `connect_timeout`; without them they are 1s and 3s.";
+    let help = if other.is_some() {
+        help
+    } else {
+        "Set both; `connect_timeout` is 1s and `connect_total_timeout` 3s unless written."
+    };
+    findings.push(Diagnostic::error(title, primary, label).also_if_known(other, "against this").help(help));
+}
