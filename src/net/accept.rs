@@ -97,7 +97,7 @@ pub async fn accept_loop(
             }
         }
     }
-    accept_waiting(listener.get_ref(), accept);
+    while let Drained::More = accept_waiting(listener.get_ref(), accept) {}
     Ok(())
 }
 

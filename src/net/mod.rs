@@ -3,7 +3,11 @@
 //! Knows nothing of services or DNS: what to do with a connection is an argument.
 
 pub mod accept;
+pub mod holder;
 pub mod listen;
+pub mod stream;
+pub mod workers;
 
 pub use accept::{AcceptError, accept_loop};
 pub use listen::{ListenOptions, Listener};
+pub use workers::Workers;
