@@ -5,5 +5,6 @@
 pub mod balance;
 pub mod model;
 pub mod net;
+pub mod proxy;
 pub mod state;
 pub mod telemetry;
