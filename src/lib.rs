@@ -7,5 +7,6 @@ pub mod balance;
 pub mod config;
 pub mod model;
 pub mod net;
+pub mod proxy;
 pub mod state;
 pub mod telemetry;

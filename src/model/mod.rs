@@ -7,6 +7,8 @@ pub mod access;
 pub mod catalog;
 pub mod name;
 pub mod settings;
+#[doc(hidden)]
+pub mod testing;
 pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};

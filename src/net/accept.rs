@@ -108,7 +108,7 @@ pub async fn accept_loop<L: Listening>(
             }
         }
     }
-    accept_waiting(listener.get_ref(), accept);
+    while let Drained::More = accept_waiting(listener.get_ref(), accept) {}
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::SocketAddrAny;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 use super::accept::Listening;
 
@@ -62,7 +62,35 @@ impl Listener {
     pub fn set_options(&self, options: ListenOptions) -> io::Result<()> {
         set_keepalive(&SockRef::from(&*self.socket), options.keepalive)
     }
+
+    /// Ignores connections that begin from now on, for all clones: their SYN is dropped, so closing the
+    /// socket a moment later lets the client's next SYN be refused, where it would otherwise have reset
+    /// a connection that already stood. Handshakes that have begun still end up in the queue.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn ignore_new(&self) -> io::Result<()> {
+        SockRef::from(&*self.socket).attach_filter(&DROP_SYN)
+    }
 }
+
+/// A classic BPF program over the TCP header: drops segments with SYN and without ACK, keeps others.
+const DROP_SYN: [SockFilter; 5] = {
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_OR_ACK: u32 = 0x12;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OFFSET),
+        SockFilter::new(AND, 0, 0, SYN_OR_ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+};
 
 /// Probes between the first one and giving up: with a ninth of the time between each, a dead peer is
 /// noticed after about twice `after`.

@@ -3,9 +3,13 @@
 //! Knows nothing of services or DNS: what to do with a connection is an argument.
 
 pub mod accept;
+pub mod holder;
 pub mod listen;
 pub mod unix;
+pub mod stream;
+pub mod workers;
 
 pub use accept::{Accept, AcceptError, Listening, accept_loop};
 pub use listen::{ListenOptions, Listener};
 pub use unix::ControlSocket;
+pub use workers::Workers;

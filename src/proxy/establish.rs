@@ -1,0 +1,125 @@
+//! The connect phase: tries endpoints in the order of the course until one accepts, the time is over
+//! or the client goes away.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::connect::{Connecting, reason_of};
+use super::decide::{Attempt, Course, Order};
+use super::route::Route;
+use super::shared::Shared;
+use crate::net::stream::poll_broken;
+use crate::state::{ErrorReason, ServiceState, Why};
+
+/// Where each try finds its service.
+#[derive(Debug)]
+pub enum Source {
+    /// In the snapshot that is current then.
+    Current,
+    /// The service left the snapshot while the connection waited in the queue of a listener that was
+    /// closing: as it was last.
+    Last(Arc<ServiceState>),
+}
+
+impl Source {
+    fn service(&self, shared: &Shared, route: &Route) -> Option<Arc<ServiceState>> {
+        match self {
+            Self::Current => shared.snapshot.load().services.get(&route.service).cloned(),
+            Self::Last(service) => Some(Arc::clone(service)),
+        }
+    }
+}
+
+/// A backend that accepted.
+#[derive(Debug)]
+pub struct Backend {
+    /// The connection to it.
+    pub stream: TcpStream,
+    /// The try that succeeded.
+    pub attempt: Attempt,
+    /// The service's idle timeout.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Tries until a backend accepts.
+///
+/// # Errors
+/// Why the last try failed, or what ended trying.
+pub async fn establish(
+    (client, accepted): (&TcpStream, Instant),
+    (shared, route): (&Shared, &Route),
+    source: &Source,
+    course: &mut Course,
+) -> Result<Backend, ErrorReason> {
+    // The policy may change between tries, the bound of the whole phase does not.
+    let mut phase_end = None;
+    let mut failure = None;
+    loop {
+        let Some(service) = source.service(shared, route) else { return Err(ErrorReason::Removed) };
+        let policy = &service.service.policy;
+        let phase_end = *phase_end.get_or_insert_with(|| accepted + policy.connect_total_timeout);
+        let now = Instant::now();
+        if now >= phase_end {
+            return Err(failure.unwrap_or(ErrorReason::Timeout));
+        }
+        let Some(attempt) = course.next(&service) else {
+            return Err(failure.unwrap_or(ErrorReason::Removed));
+        };
+        if attempt.order == Order::Further {
+            attempt.live.retries.fetch_add(1, Ordering::Relaxed);
+        }
+        let try_end = phase_end.min(now + policy.connect_timeout);
+        let (keepalive, idle_timeout) = (policy.keepalive, policy.idle_timeout);
+        drop(service);
+        match try_one(client, &attempt, keepalive, try_end).await {
+            Ok(stream) => {
+                note_success(course, &attempt);
+                return Ok(Backend { stream, attempt, idle_timeout });
+            }
+            Err(ErrorReason::ClientGone) => return Err(ErrorReason::ClientGone),
+            Err(reason) => failure = Some(reason),
+        }
+    }
+}
+
+async fn try_one(
+    client: &TcpStream,
+    attempt: &Attempt,
+    keepalive: Option<Duration>,
+    try_end: Instant,
+) -> Result<TcpStream, ErrorReason> {
+    let address = attempt.endpoint.address;
+    let connecting = Connecting::start(address, keepalive).map_err(|error| {
+        tracing::debug!(%address, %error, "cannot connect to a backend");
+        reason_of(&error)
+    })?;
+    let outcome = poll_fn(|context| {
+        if let Poll::Ready(result) = connecting.poll_connected(context) {
+            return Poll::Ready(result.map_err(|error| reason_of(&error)));
+        }
+        poll_broken(client, context).map(|()| Err(ErrorReason::ClientGone))
+    });
+    let outcome = timeout_at(try_end, outcome).await.unwrap_or(Err(ErrorReason::Timeout));
+    if let Err(reason) = outcome {
+        tracing::debug!(%address, reason = reason.label(), "no connection to a backend");
+    }
+    outcome.map(|()| connecting.into_stream())
+}
+
+/// Counts what served the connection, and watches over promise 2: nothing reaches a color of weight 0
+/// unless somebody said so.
+fn note_success(course: &Course, attempt: &Attempt) {
+    attempt.live.connections.fetch_add(1, Ordering::Relaxed);
+    if matches!(attempt.why, Why::Weight | Why::Spill) && attempt.weight.is_zero() {
+        attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
+    }
+    if attempt.color != *course.chosen() {
+        course.chosen_live().spilled(&attempt.color).fetch_add(1, Ordering::Relaxed);
+    }
+}

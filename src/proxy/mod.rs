@@ -1,0 +1,21 @@
+//! The proxy: connections to VIPs and exposed addresses, each handed to a backend of the color that
+//! the split chose.
+//!
+//! The way of a connection: [`plane`] owns the listeners, [`serve`] takes what they accept and checks
+//! who comes, [`decide`] says which color and endpoint to try, [`connect`] and [`establish`] try them
+//! in turn, [`relay`] moves the bytes until both sides have ended. Whom to serve comes from the
+//! snapshot alone; nothing here writes it.
+
+pub mod connect;
+pub mod decide;
+pub mod establish;
+pub mod plane;
+pub mod pump;
+pub mod relay;
+pub mod route;
+pub mod serve;
+pub mod shared;
+
+pub use plane::{BindFailure, Plane, Prepared};
+pub use route::{Route, Via, Want, Wanted, wanted};
+pub use shared::Shared;

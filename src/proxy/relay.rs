@@ -1,0 +1,219 @@
+//! The relay: moves the bytes of one served connection until both sides have ended or one broke.
+//!
+//! What one side did, the other sees (promise 7): FIN as FIN, each direction by itself; RST as RST. All
+//! ends that are not two FINs are RST, so that what was cut off never looks complete.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use rustix::net::Shutdown;
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::decide::Attempt;
+use super::establish::Backend;
+use super::pump::{Fault, Pump, Waits};
+use super::shared::Permit;
+use crate::net::stream::{poll_broken, reset_on_close};
+use crate::state::{ClosedReason, ColorLive, Connection, CutReason, EndpointLive};
+
+/// A served connection. The future ends with it.
+pub struct Relay {
+    client: TcpStream,
+    backend: TcpStream,
+    /// Client to backend.
+    inward: Pump,
+    /// Backend to client.
+    outward: Pump,
+    first_byte: FirstByte,
+    idle: Option<Box<Idle>>,
+    entry: Entry,
+}
+
+/// Whether the backend has said anything.
+enum FirstByte {
+    AwaitedSince(Instant),
+    Seen,
+}
+
+/// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
+struct Entry {
+    connection: Arc<Connection>,
+    endpoint: Arc<EndpointLive>,
+    key: usize,
+    color: Arc<ColorLive>,
+    end: Option<ClosedReason>,
+    _permit: Permit,
+}
+
+/// Ends a connection on which nothing moved: one timer, which is set anew only when it fires.
+struct Idle {
+    timeout: Duration,
+    last_moved: tokio::time::Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What a new relay is made from, besides the two streams.
+pub struct Opening {
+    /// When the client was accepted.
+    pub accepted: Instant,
+    /// The connection's place under the limit.
+    pub permit: Permit,
+}
+
+impl Relay {
+    /// Notes the connection as open and relays it from the first poll on.
+    pub fn new(client: TcpStream, backend: Backend, opening: Opening) -> Self {
+        let Backend { stream, attempt, idle_timeout } = backend;
+        let Attempt { endpoint, live: color, why, .. } = attempt;
+        let now = Instant::now();
+        color.connect_duration().observe(now.saturating_duration_since(opening.accepted));
+        let connection = Arc::new(Connection::new(opening.accepted, why));
+        let key = endpoint.open.insert(Arc::clone(&connection));
+        Self {
+            client,
+            backend: stream,
+            inward: Pump::default(),
+            outward: Pump::default(),
+            first_byte: FirstByte::AwaitedSince(now),
+            idle: idle_timeout.map(|timeout| Box::new(Idle::new(timeout))),
+            entry: Entry { connection, endpoint, key, color, end: None, _permit: opening.permit },
+        }
+    }
+
+    /// One turn in both directions. `Some` when the connection has ended.
+    fn turn(&mut self, context: &mut Context<'_>) -> Option<ClosedReason> {
+        if let Poll::Ready(reason) = self.entry.connection.poll_cut(context) {
+            return Some(match reason {
+                CutReason::DrainDeadline => ClosedReason::DrainDeadline,
+                CutReason::Shutdown => ClosedReason::Shutdown,
+            });
+        }
+        let inward = self.inward.step(&mut self.client, &self.backend, context);
+        // Also when the backend broke under what the client sent: it may have answered before.
+        let outward = self.outward.step(&mut self.backend, &self.client, context);
+        self.note_moved(inward.moved, outward.moved);
+        let moved = inward.moved + outward.moved;
+        let (inward, outward) = match (inward.waits, outward.waits) {
+            (Ok(inward), Ok(outward)) => (inward, outward),
+            (Err(Fault::Source), _) | (Ok(_), Err(Fault::Sink)) => return Some(ClosedReason::ClientReset),
+            (Err(Fault::Sink), _) | (Ok(_), Err(Fault::Source)) => return Some(ClosedReason::BackendReset),
+        };
+        if inward == Waits::Finished && outward == Waits::Finished {
+            return Some(ClosedReason::Finished);
+        }
+        self.pass_on_fin()
+            .or_else(|| self.watch(inward, outward, context))
+            .or_else(|| self.poll_idle(context, moved))
+    }
+
+    fn note_moved(&mut self, inward: u64, outward: u64) {
+        let color = &self.entry.color;
+        if inward > 0 {
+            color.bytes_in.fetch_add(inward, Ordering::Relaxed);
+        }
+        if outward > 0 {
+            color.bytes_out.fetch_add(outward, Ordering::Relaxed);
+            if let FirstByte::AwaitedSince(since) = std::mem::replace(&mut self.first_byte, FirstByte::Seen) {
+                color.first_byte().observe(since.elapsed());
+            }
+        }
+    }
+
+    /// A side that ended by FIN ends the other side's reading. Called while at least one direction goes
+    /// on: when both have ended, closing says FIN without a further system call.
+    fn pass_on_fin(&mut self) -> Option<ClosedReason> {
+        if self.inward.take_fin() && rustix::net::shutdown(&self.backend, Shutdown::Write).is_err() {
+            return Some(ClosedReason::BackendReset);
+        }
+        if self.outward.take_fin() && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
+            return Some(ClosedReason::ClientReset);
+        }
+        None
+    }
+
+    /// Notices the RST of a side that is neither read nor written to at the moment.
+    fn watch(&self, inward: Waits, outward: Waits, context: &mut Context<'_>) -> Option<ClosedReason> {
+        let is_quiet = |from: Waits, to: Waits| from != Waits::ToRead && to != Waits::ToWrite;
+        if is_quiet(inward, outward) && poll_broken(&self.client, context).is_ready() {
+            return Some(ClosedReason::ClientReset);
+        }
+        if is_quiet(outward, inward) && poll_broken(&self.backend, context).is_ready() {
+            return Some(ClosedReason::BackendReset);
+        }
+        None
+    }
+
+    fn poll_idle(&mut self, context: &mut Context<'_>, moved: u64) -> Option<ClosedReason> {
+        let idle = self.idle.as_mut()?;
+        if moved > 0 {
+            idle.last_moved = tokio::time::Instant::now();
+        }
+        while idle.timer.as_mut().poll(context).is_ready() {
+            let due = idle.last_moved + idle.timeout;
+            if due <= tokio::time::Instant::now() {
+                return Some(ClosedReason::Idle);
+            }
+            idle.timer.as_mut().reset(due);
+        }
+        None
+    }
+}
+
+impl Future for Relay {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let end = self.turn(context);
+        if end.is_none() {
+            return Poll::Pending;
+        }
+        self.entry.end = end;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Relay {
+    /// Closes both sides the way the connection ended. One that is dropped before its end was cut by the
+    /// end of its worker.
+    fn drop(&mut self) {
+        let end = self.entry.end.unwrap_or(ClosedReason::Shutdown);
+        let color = &self.entry.color;
+        color.closed(end).fetch_add(1, Ordering::Relaxed);
+        color.connection_duration().observe(self.entry.connection.opened.elapsed());
+        if !matches!(end, ClosedReason::Finished | ClosedReason::BackendReset) {
+            reset_on_close(&self.backend);
+        }
+        if !matches!(end, ClosedReason::Finished | ClosedReason::ClientReset) {
+            reset_on_close(&self.client);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.endpoint.open.remove(self.key);
+    }
+}
+
+impl Idle {
+    fn new(timeout: Duration) -> Self {
+        let now = tokio::time::Instant::now();
+        Self { timeout, last_moved: now, timer: Box::pin(tokio::time::sleep_until(now + timeout)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_s_future_stays_small() {
+        // Two streams of 32 bytes each, two pumps, the entry. The task's header, two readiness records
+        // of tokio and the book's record come on top.
+        assert!(size_of::<Relay>() <= 192, "{}", size_of::<Relay>());
+    }
+}

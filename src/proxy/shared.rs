@@ -1,0 +1,89 @@
+//! What all workers share: where the snapshot is, who may come, and how many connections are open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::model::HostNetworks;
+use crate::state::{Live, SnapshotCell};
+
+/// Shared by all listeners and connections.
+pub struct Shared {
+    /// The current snapshot.
+    pub snapshot: SnapshotCell,
+    /// The host's networks, for `allow_from`.
+    pub networks: Arc<ArcSwap<HostNetworks>>,
+    /// The live facts, for connections of services that are gone and for cutting.
+    pub live: Arc<Live>,
+    connections: AtomicUsize,
+    connections_max: AtomicUsize,
+    none_open: Notify,
+}
+
+impl Shared {
+    /// With no connection open and room for `connections_max`.
+    pub fn new(
+        snapshot: SnapshotCell,
+        networks: Arc<ArcSwap<HostNetworks>>,
+        live: Arc<Live>,
+        connections_max: usize,
+    ) -> Self {
+        Self {
+            snapshot,
+            networks,
+            live,
+            connections: AtomicUsize::new(0),
+            connections_max: AtomicUsize::new(connections_max),
+            none_open: Notify::new(),
+        }
+    }
+
+    /// Changes how many connections may be open. Those open already stay.
+    pub fn set_connections_max(&self, connections_max: usize) {
+        self.connections_max.store(connections_max, Ordering::Relaxed);
+    }
+
+    /// Connections open right now, those still connecting included.
+    pub fn open_count(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Returns once no connection is open.
+    pub async fn wait_none_open(&self) {
+        loop {
+            let none_open = self.none_open.notified();
+            if self.open_count() == 0 {
+                return;
+            }
+            none_open.await;
+        }
+    }
+
+    /// Room for one more connection; `None` at the limit.
+    pub fn admit(self: &Arc<Self>) -> Option<Permit> {
+        let max = self.connections_max.load(Ordering::Relaxed);
+        let one_more = |open: usize| (open < max).then_some(open + 1);
+        self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
+        Some(Permit(Arc::clone(self)))
+    }
+}
+
+/// One connection's place under the limit, given back when dropped.
+pub struct Permit(Arc<Shared>);
+
+impl Permit {
+    /// What all connections share.
+    pub fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_open.notify_waiters();
+        }
+    }
+}
