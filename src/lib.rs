@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod balance;
 pub mod config;
+pub mod dns;
 pub mod model;
 pub mod net;
 pub mod proxy;

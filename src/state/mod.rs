@@ -4,6 +4,8 @@
 //! Rooms on the floor above meet only here. A query loads the snapshot once, a connection once per try;
 //! only the writer stores.
 
+pub mod answers;
+mod answers_build;
 pub mod build;
 pub mod collect;
 pub mod connections;
@@ -12,10 +14,12 @@ pub mod directory;
 pub mod drain;
 pub mod live;
 pub mod problems;
+pub mod records;
 pub mod snapshot;
 pub mod vip;
 pub mod writer;
 
+pub use answers::{Answers, Lookup, Records};
 pub use connections::{Connection, CutReason, OpenConnections, Why};
 pub use directory::{StateDirectory, StateError};
 pub use live::{ClosedReason, ColorLive, EndpointLive, ErrorReason, Live, PortLive};
