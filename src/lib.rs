@@ -3,7 +3,9 @@
 //! The rooms and their floors are described in ARCHITECTURE.md; `tests/tidy.rs` holds the code to it.
 
 pub mod balance;
+pub mod config;
 pub mod model;
 pub mod net;
+pub mod provider;
 pub mod state;
 pub mod telemetry;
