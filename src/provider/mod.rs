@@ -6,6 +6,7 @@
 pub mod files;
 mod inotify;
 mod pending;
+mod polling;
 mod resolve;
 pub mod watch;
 

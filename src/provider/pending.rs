@@ -59,13 +59,7 @@ pub(super) enum Report {
 
 impl<K> Default for Pending<K> {
     fn default() -> Self {
-        Self {
-            changed: None,
-            gone: HashMap::new(),
-            main_gone: None,
-            writing: HashMap::new(),
-            generation: 0,
-        }
+        Self { changed: None, gone: HashMap::new(), main_gone: None, writing: HashMap::new(), generation: 0 }
     }
 }
 
