@@ -9,5 +9,8 @@ pub mod dns;
 pub mod model;
 pub mod net;
 pub mod proxy;
+pub mod model;
+pub mod net;
+pub mod provider;
 pub mod state;
 pub mod telemetry;
