@@ -4,13 +4,13 @@
 
 pub mod admin;
 pub mod balance;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod dns;
 pub mod model;
 pub mod net;
-pub mod proxy;
-pub mod model;
-pub mod net;
 pub mod provider;
+pub mod proxy;
 pub mod state;
 pub mod telemetry;

@@ -22,7 +22,9 @@ const ANSWER_OCTETS_MAX: usize = 256 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers at the socket.
-    #[error("no teal answers at {path}: {source}; is it running? name its socket with --socket or TEAL_SOCKET")]
+    #[error(
+        "no teal answers at {path}: {source}; is it running? name its socket with --socket or TEAL_SOCKET"
+    )]
     Unreachable {
         /// The socket.
         path: PathBuf,
@@ -84,10 +86,12 @@ async fn exchange<T: DeserializeOwned>(socket: &Path, method: Method, path: &str
         _ => ClientError::Unreachable { path: socket.to_owned(), source },
     })?;
     let broken = |error: hyper::Error| ClientError::Answer(error.to_string());
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path).header("host", "teal");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| ClientError::Answer(error.to_string()))?;
+    let request =
+        request.body(Empty::<Bytes>::new()).map_err(|error| ClientError::Answer(error.to_string()))?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_OCTETS_MAX).collect().await;

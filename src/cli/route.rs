@@ -4,14 +4,14 @@ use super::args::RouteArguments;
 use super::exit::Exit;
 use crate::config;
 use crate::model::VipPool;
-use crate::net::route;
+use crate::net::route::{self, Removal, RouteState};
 use crate::provider::files;
 
 /// Adds or removes the local route of the pool that a configuration says.
 pub fn route(arguments: &RouteArguments) -> Exit {
     match carry_out(arguments) {
         Ok(done) => {
-            println!("{done} on this host");
+            println!("{done} (on this host)");
             Exit::Done
         }
         Err(message) => {
@@ -23,26 +23,28 @@ pub fn route(arguments: &RouteArguments) -> Exit {
 
 fn carry_out(arguments: &RouteArguments) -> Result<String, String> {
     let pool = pool(arguments)?;
-    if pool.is_loopback() {
-        return Err(format!("the pool {} lies in 127.0.0.0/8, which needs no route", pool.0));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        if arguments.remove {
-            let state = route::remove(pool.0).await.map_err(|error| error.to_string())?;
-            Ok(format!("route of {}: {state}", pool.0))
+        let said = if arguments.remove {
+            match route::remove(pool).await.map_err(|error| error.to_string())? {
+                Removal::Removed => "removed",
+                Removal::NotThere => "was not there",
+            }
         } else {
-            let state = route::ensure(pool.0).await.map_err(|error| error.to_string())?;
-            Ok(format!("route of {}: {state}", pool.0))
-        }
+            match route::ensure(pool).await.map_err(|error| error.to_string())? {
+                RouteState::Added => "added",
+                RouteState::AlreadyThere => "was there already",
+                RouteState::NotNeeded => "not needed: the pool lies in 127.0.0.0/8",
+            }
+        };
+        Ok(format!("local route of {}: {said}", pool.0))
     })
 }
 
 fn pool(arguments: &RouteArguments) -> Result<VipPool, String> {
     let sources = files::read(&arguments.config).map_err(|error| error.to_string())?;
-    let loaded = config::load(&sources).map_err(|_| {
-        format!("{} has errors: `teal check {0}` shows them", arguments.config.display())
-    })?;
+    let loaded = config::load(&sources)
+        .map_err(|_| format!("{} has errors: `teal check {0}` shows them", arguments.config.display()))?;
     Ok(loaded.catalog.settings.vip.pool)
 }

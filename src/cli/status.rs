@@ -70,7 +70,8 @@ fn render(report: &StatusReport, with_endpoints: bool) -> String {
 fn head(report: &StatusReport) -> String {
     let configuration = &report.configuration;
     let listen: Vec<String> = report.dns.listen.iter().map(ToString::to_string).collect();
-    let degraded = if configuration.degraded { ", DEGRADED: the last good one, as the file is broken" } else { "" };
+    let degraded =
+        if configuration.degraded { ", DEGRADED: the last good one, as the file is broken" } else { "" };
     let mut text = format!(
         "teal {} on this host: {}, up {}, {} of {} connections\nconfiguration {} ({}{degraded})\n",
         report.version,

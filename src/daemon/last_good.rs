@@ -27,7 +27,8 @@ struct KeptFile {
 /// # Errors
 /// It cannot be written.
 pub fn keep(directory: &StateDirectory, config: &Path, sources: &Sources) -> Result<(), StateError> {
-    let files = sources.files.iter().map(|file| KeptFile { path: file.path.clone(), text: file.text.clone() });
+    let files =
+        sources.files.iter().map(|file| KeptFile { path: file.path.clone(), text: file.text.clone() });
     directory.write(FILE, Kept { config: config.to_owned(), files: files.collect() })
 }
 

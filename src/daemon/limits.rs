@@ -38,7 +38,11 @@ pub fn raise_descriptors() -> u64 {
 ///
 /// # Errors
 /// An explicit number that the descriptor limit does not allow.
-pub fn max_connections(asked: MaxConnections, limit: u64, listeners: u64) -> Result<usize, TooFewDescriptors> {
+pub fn max_connections(
+    asked: MaxConnections,
+    limit: u64,
+    listeners: u64,
+) -> Result<usize, TooFewDescriptors> {
     let reserve = RESERVE.min(limit / RESERVE_FRACTION) + listeners;
     let possible = limit.saturating_sub(reserve) / PER_CONNECTION;
     let allowed = match asked {

@@ -60,4 +60,3 @@ impl Accept<ControlSocket> for Http {
         Server::accept_failed(error);
     }
 }
-

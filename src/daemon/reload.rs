@@ -125,7 +125,9 @@ impl Reloader {
         match report.result {
             ReloadResult::Applied => tracing::info!(changes = ?report.changes, "configuration applied"),
             ReloadResult::Unchanged => tracing::info!("configuration unchanged"),
-            ReloadResult::Rejected => tracing::error!("configuration rejected, the old one goes on:\n{message}"),
+            ReloadResult::Rejected => {
+                tracing::error!("configuration rejected, the old one goes on:\n{message}")
+            }
             ReloadResult::Refused => tracing::error!("configuration refused, the old one goes on: {message}"),
         }
         for warning in &report.warnings {

@@ -18,11 +18,11 @@ use super::plane::ProxyPlane;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
 use super::{last_good, places, watchdog};
-use crate::admin::report::ConnectionsReport;
+use crate::admin::report::{ConnectionsReport, ReloadReport};
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
 use crate::config::{self, Loaded, ReportStyle};
 use crate::dns::{Dns, DnsMetrics};
-use crate::model::{Catalog, HostNetworks, Route, Settings};
+use crate::model::{Catalog, HostNetworks, Route, Service, Settings};
 use crate::net::unix::ControlSocketError;
 use crate::net::{ControlSocket, ListenOptions, Listener, Workers, accept_loop, host, route};
 use crate::provider::files;
@@ -116,7 +116,7 @@ impl Daemon {
     }
 
     /// Reloads, and waits for the result. `None` when the daemon is stopping.
-    pub async fn reload(&self) -> Option<crate::admin::report::ReloadReport> {
+    pub async fn reload(&self) -> Option<ReloadReport> {
         let (reply, result) = oneshot::channel();
         self.reload.send(ReloadRequest { removal: Removal::Guarded, reply }).await.ok()?;
         result.await.ok()
@@ -144,7 +144,8 @@ impl Daemon {
         let socket = ControlSocket::bind(&socket_path(&options.socket, &settings))?;
         let first = First::build(catalog, &base, now())?;
         ensure_route(&settings, &base.problems).await;
-        let builder = Builder { options, ordinary, facts, base, settings, max, stop: CancellationToken::new() };
+        let builder =
+            Builder { options, ordinary, facts, base, settings, max, stop: CancellationToken::new() };
         builder.build(first, socket).await
     }
 }
@@ -172,7 +173,9 @@ fn first_catalog(options: &Options, base: &Base, facts: &Facts) -> Result<Catalo
     };
     base.problems.set(
         "configuration",
-        format!("the last good configuration runs, as the one on disk is broken; mend it and reload:\n{broken}"),
+        format!(
+            "the last good configuration runs, as the one on disk is broken; mend it and reload:\n{broken}"
+        ),
     );
     facts.degraded.store(true, Ordering::Relaxed);
     metrics::gauge!(CONFIG_DEGRADED.name).set(1.0);
@@ -188,7 +191,7 @@ fn socket_path(choice: &SocketChoice, settings: &Settings) -> PathBuf {
 
 /// Sockets that a catalog's services and DNS listen with.
 pub(super) fn listener_count(catalog: &Catalog) -> u64 {
-    let of_service = |service: &Arc<crate::model::Service>| {
+    let of_service = |service: &Arc<Service>| {
         let exposed: usize = service.ports.iter().map(|port| port.expose.len()).sum();
         service.ports.len() * (1 + service.colors.len()) + exposed
     };
@@ -200,11 +203,12 @@ pub(super) fn listener_count(catalog: &Catalog) -> u64 {
 /// reason not to start.
 async fn ensure_route(settings: &Settings, problems: &Problems) {
     let pool = settings.vip.pool;
-    if settings.vip.route == Route::None || pool.is_loopback() {
+    if settings.vip.route == Route::None {
         return;
     }
-    match route::ensure(pool.0).await {
-        Ok(state) => tracing::info!(pool = %pool.0, ?state, "local route"),
+    match route::ensure(pool).await {
+        Ok(route::RouteState::Added) => tracing::info!(pool = %pool.0, "added a local route"),
+        Ok(route::RouteState::AlreadyThere | route::RouteState::NotNeeded) => {}
         Err(error) => problems.set("route", error.to_string()),
     }
 }
@@ -222,7 +226,7 @@ struct Builder {
 impl Builder {
     async fn build(self, first: First, socket: ControlSocket) -> Result<Daemon, StartError> {
         let snapshot = Arc::clone(first.cell());
-        let networks = host::follow(self.stop.clone());
+        let networks = self.follow_networks().await;
         let workers = Arc::new(Workers::start(Workers::default_count())?);
         let live = Arc::clone(&self.base.live);
         live.series().counter(WEIGHT_ZERO_VIOLATIONS, &[]);
@@ -257,6 +261,14 @@ impl Builder {
         Ok(Daemon { phase, plane, workers, resolver, stop, tasks, snapshot, live, facts, reload })
     }
 
+    /// The host's networks as they are now, followed from then on.
+    async fn follow_networks(&self) -> Arc<ArcSwap<HostNetworks>> {
+        // When the kernel does not tell, `follow` says so and tries again.
+        let networks = Arc::new(ArcSwap::from_pointee(host::look().await.unwrap_or_default()));
+        tokio::spawn(host::follow(Arc::clone(&networks), self.stop.clone()));
+        networks
+    }
+
     fn start_dns(
         &self,
         snapshot: &SnapshotCell,
@@ -285,11 +297,13 @@ impl Builder {
         let watcher = Watcher::new(config, self.settings.reload.settle.unwrap_or(of_folder));
         let (listeners, shared) = (listener_count(&writer.cell().load().catalog), Arc::clone(shared));
         let problems = self.base.problems.clone();
-        let applied = move |settings: &Settings| {
-            match max_connections(settings.limits.max_connections, raise_descriptors(), listeners) {
-                Ok(max) => shared.set_connections_max(max),
-                Err(error) => problems.set("limits", error.to_string()),
-            }
+        let applied = move |settings: &Settings| match max_connections(
+            settings.limits.max_connections,
+            raise_descriptors(),
+            listeners,
+        ) {
+            Ok(max) => shared.set_connections_max(max),
+            Err(error) => problems.set("limits", error.to_string()),
         };
         let reloader = Reloader {
             writer,
@@ -361,7 +375,8 @@ impl MetricsListener {
             }
             Err(error) => {
                 let cause = explain(self.listen, &error);
-                self.problems.set("metrics", format!("cannot serve metrics at {}: {error}; {cause}", self.listen));
+                self.problems
+                    .set("metrics", format!("cannot serve metrics at {}: {error}; {cause}", self.listen));
                 None
             }
         }

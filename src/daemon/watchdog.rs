@@ -22,7 +22,8 @@ pub async fn run(workers: Arc<Workers>, dns: Handle, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let mut answers: Vec<_> = (0..workers.count()).map(|index| workers.spawn_on(index, async {})).collect();
+        let mut answers: Vec<_> =
+            (0..workers.count()).map(|index| workers.spawn_on(index, async {})).collect();
         answers.push(dns.spawn(async {}));
         if tokio::time::timeout(interval, futures_util::future::join_all(answers)).await.is_ok() {
             systemd::alive();

@@ -4,9 +4,12 @@
 
 pub mod accept;
 pub mod holder;
+pub mod host;
 pub mod listen;
-pub mod unix;
+pub mod route;
+mod rtnl;
 pub mod stream;
+pub mod unix;
 pub mod workers;
 
 pub use accept::{Accept, AcceptError, Listening, accept_loop};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
+use super::answers::Answers;
 use super::build::{Addresses, Parts, build};
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
@@ -109,7 +110,7 @@ impl First {
     pub fn build(catalog: Catalog, base: &Base, now: Now) -> Result<Self, StartError> {
         let kept: VipTable = base.directory.read::<Kept>(VIPS)?.map(|kept| kept.leases).unwrap_or_default();
         let vips = kept.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let snapshot = next_snapshot(catalog, &vips, base, None);
+        let snapshot = next_snapshot(catalog, &vips, base, (None, serial(now)));
         Ok(Self { cell: Arc::new(ArcSwap::from_pointee(snapshot)), kept, vips })
     }
 
@@ -149,7 +150,12 @@ impl Writer {
     ///
     /// # Errors
     /// Why it was refused; nothing has changed then.
-    pub async fn apply(&mut self, catalog: Catalog, removal: Removal, now: Now) -> Result<Vec<Change>, Refusal> {
+    pub async fn apply(
+        &mut self,
+        catalog: Catalog,
+        removal: Removal,
+        now: Now,
+    ) -> Result<Vec<Change>, Refusal> {
         let before = self.cell.load_full();
         let restart = needs_restart(&before.catalog, &catalog);
         if !restart.is_empty() {
@@ -160,7 +166,7 @@ impl Writer {
             return Err(Refusal::Removal(risky));
         }
         let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let next = Arc::new(next_snapshot(catalog, &vips, &self.base, Some(&before)));
+        let next = Arc::new(next_snapshot(catalog, &vips, &self.base, (Some(&before), serial(now))));
         self.plane.prepare(&next).await.map_err(Refusal::Listen)?;
         self.keep(vips);
         self.cell.store(Arc::clone(&next));
@@ -216,15 +222,48 @@ pub enum StartError {
     Refused(#[from] Refusal),
 }
 
-fn next_snapshot(catalog: Catalog, vips: &VipTable, base: &Base, before: Option<&Snapshot>) -> Snapshot {
+/// The successor of `before`; its name table is the same where no name changed. `serial` is that of the
+/// zones if one did.
+fn next_snapshot(
+    catalog: Catalog,
+    vips: &VipTable,
+    base: &Base,
+    (before, serial): (Option<&Snapshot>, u32),
+) -> Snapshot {
     let addresses = addresses(&catalog, vips);
+    let same = before.filter(|before| same_names(before, &catalog, &addresses));
+    let answers = match same {
+        Some(before) => Arc::clone(&before.answers),
+        None => Answers::build(&catalog, &addresses, serial),
+    };
     let parts = Parts {
         catalog: Arc::new(catalog),
         addresses: &addresses,
+        answers,
         live: &base.live,
         rotation: base.rotation,
     };
     build(&parts, before)
+}
+
+/// Whether DNS answers the same for both.
+fn same_names(before: &Snapshot, catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>) -> bool {
+    let (old, new) = (&before.catalog.settings, &catalog.settings);
+    let same_service = |(name, addresses): (&ServiceName, &Addresses)| {
+        let (Some(old), Some(new)) = (before.services.get(name), catalog.services.get(name)) else {
+            return false;
+        };
+        let colors =
+            |service: &Service| service.colors.iter().map(|color| color.name.clone()).collect::<Vec<_>>();
+        old.vip == addresses.vip
+            && old.previews == addresses.previews
+            && old.service.ports == new.ports
+            && colors(&old.service) == colors(new)
+    };
+    old.dns == new.dns
+        && old.vip.pool == new.vip.pool
+        && before.services.len() == addresses.len()
+        && addresses.iter().all(same_service)
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -235,6 +274,12 @@ struct Kept {
 /// The preview name of a color without the zone.
 fn preview_name(service: &Service, color: usize) -> String {
     format!("{}.{}", service.colors[color].name, service.name)
+}
+
+/// Serial of the zones: seconds since 1970 grow with every change and over restarts, as resolvers that
+/// compare them expect (RFC 1982), until 2106.
+fn serial(now: Now) -> u32 {
+    u32::try_from(now.unix_seconds & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 fn wanted(catalog: &Catalog) -> Vec<Wanted> {
