@@ -73,7 +73,7 @@ fn service_changes(old: &Service, new: &Service, changes: &mut Vec<Change>) {
 }
 
 /// Removals that a reload only does when told so by hand: every endpoint of a color with weight, or
-/// two services or more that are more than a fifth of all.
+/// two services or more that are more than a fifth of all, or the last one.
 pub fn risky_removals(before: &Catalog, after: &Catalog) -> Vec<String> {
     let mut risky = Vec::new();
     for (name, old) in &before.services {
@@ -94,7 +94,8 @@ pub fn risky_removals(before: &Catalog, after: &Catalog) -> Vec<String> {
         .filter(|name| !after.services.contains_key(*name))
         .map(ServiceName::as_str)
         .collect();
-    if gone.len() >= 2 && gone.len() * 5 > before.services.len() {
+    let many = gone.len() >= 2 && gone.len() * 5 > before.services.len();
+    if many || (!gone.is_empty() && after.services.is_empty()) {
         let (count, all) = (gone.len(), before.services.len());
         risky.push(format!("{count} of {all} services would be removed: {}", gone.join(", ")));
     }
