@@ -9,90 +9,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::connections::OpenConnections;
+use super::reasons::{ClosedReason, ErrorReason};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
     CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
-
-/// Why no backend served a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorReason {
-    /// The last backend tried refused.
-    Refused,
-    /// No backend answered within the connect timeouts.
-    Timeout,
-    /// No way to the last backend tried.
-    Unreachable,
-    /// The host had no port, descriptor or memory left for the last try.
-    Resources,
-    /// The last try failed in another way.
-    Other,
-    /// The source is not in `allow_from`.
-    NotAllowed,
-    /// `max_connections` was reached.
-    Limit,
-    /// All weights are 0.
-    NoWeight,
-    /// The service or color was removed while the connection waited.
-    Removed,
-    /// The client went away before a backend accepted.
-    ClientGone,
-}
-
-impl ErrorReason {
-    const COUNT: usize = 10;
-
-    /// The value of the label `reason`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Timeout => "timeout",
-            Self::Unreachable => "unreachable",
-            Self::Resources => "resources",
-            Self::Other => "other",
-            Self::NotAllowed => "not_allowed",
-            Self::Limit => "limit",
-            Self::NoWeight => "no_weight",
-            Self::Removed => "removed",
-            Self::ClientGone => "client_gone",
-        }
-    }
-}
-
-/// Why a served connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClosedReason {
-    /// Both sides said FIN.
-    Finished,
-    /// The client sent RST or vanished.
-    ClientReset,
-    /// The backend sent RST or vanished.
-    BackendReset,
-    /// Nothing moved for `idle_timeout`.
-    Idle,
-    /// Its drain ran into `drain_timeout`.
-    DrainDeadline,
-    /// The daemon stopped.
-    Shutdown,
-}
-
-impl ClosedReason {
-    const COUNT: usize = 6;
-
-    /// The value of the label `reason`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::ClientReset => "client_reset",
-            Self::BackendReset => "backend_reset",
-            Self::Idle => "idle",
-            Self::DrainDeadline => "drain_deadline",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
 
 /// Labels of a color's series, and where to make them.
 #[derive(Clone)]
