@@ -25,6 +25,8 @@ use crate::net::{AcceptError, Listener, accept_loop};
 const LENGTH_OCTETS: usize = 2;
 /// Octets read at once.
 const READ_OCTETS: usize = 4096;
+/// Octets kept at a stop: as much as one message may have.
+const INPUT_OCTETS_MAX: usize = LENGTH_OCTETS + u16::MAX as usize;
 /// Replies are written when so many octets have come together, or when no query is left.
 const WRITE_OCTETS: usize = 16 * 1024;
 
@@ -220,7 +222,7 @@ impl Session {
 
     /// Reads what has arrived, as much as one message may need.
     fn read_waiting(&mut self) {
-        while self.input.len() <= usize::from(u16::MAX) {
+        while self.input.len() < INPUT_OCTETS_MAX {
             if !matches!(self.try_read(), Ok(1..)) {
                 break;
             }
