@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -220,11 +221,14 @@ impl Session {
         }
     }
 
-    /// Reads what has arrived, as much as one message may need.
+    /// Reads what has arrived, as much as one message may need. Asks the kernel itself: readiness may
+    /// not have been reported yet.
     fn read_waiting(&mut self) {
+        let mut space = [0; READ_OCTETS];
         while self.input.len() < INPUT_OCTETS_MAX {
-            if !matches!(self.try_read(), Ok(1..)) {
-                break;
+            match rustix::net::recv(&self.stream, &mut space, RecvFlags::DONTWAIT) {
+                Ok((octets @ 1.., _)) => self.input.extend_from_slice(&space[..octets]),
+                _ => break,
             }
         }
     }

@@ -231,7 +231,11 @@ impl Reply {
     /// One line: rcode, flags, records of the three sections, EDNS.
     pub fn line(&self) -> String {
         let meta = &self.message.metadata;
-        let mut line = format!("{:?}", meta.response_code);
+        // 16 is BADVERS in an OPT and BADSIG in a TSIG.
+        let mut line = match u16::from(meta.response_code) {
+            16 => "BadVers".to_owned(),
+            _ => format!("{:?}", meta.response_code),
+        };
         let flags = [
             (meta.authoritative, "aa"),
             (meta.truncation, "tc"),
