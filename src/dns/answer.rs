@@ -108,20 +108,15 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
     }
     // RFC 9619 §4: a query has one question.
     let question = if header.counts[0] == 1 { Question::read(packet) } else { None };
-    let Some(question) = question else {
-        let rcode = if header.is_query() { Rcode::FormErr } else { Rcode::NotImp };
-        return odd::refuse_unread(&header, None, rcode, out);
-    };
+    let Some(question) = question else { return refuse_unread(packet, &header, None, out) };
     let opt = match rest_of(packet, HEADER_OCTETS + question.bytes.len(), &header) {
         Rest::Plain(opt) if header.is_query() && question.is_internet() => opt,
         Rest::Plain(_) | Rest::Odd => match odd::judge(packet, asked, out) {
             Judged::Replied(rcode) => return Verdict::Reply(Scope::of_error(rcode), rcode),
             Judged::Ordinary(opt) => opt,
-            Judged::Unreadable => {
-                return odd::refuse_unread(&header, Some(&question), error_of(&header), out);
-            }
+            Judged::Unreadable => return refuse_unread(packet, &header, Some(&question), out),
         },
-        Rest::Broken => return odd::refuse_unread(&header, Some(&question), error_of(&header), out),
+        Rest::Broken => return refuse_unread(packet, &header, Some(&question), out),
     };
     let reply = Reply::begin(out, &header, Some(&question), (asked.transport, opt));
     let ending = decide(&question, asked.source, answers, reply);
@@ -129,9 +124,23 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
     Verdict::Reply(Scope::of_error(rcode), rcode)
 }
 
-/// RFC 8906 §3.1.4: an unknown opcode is NOTIMP, whatever follows it.
-fn error_of(header: &Header) -> Rcode {
-    if header.is_query() { Rcode::FormErr } else { Rcode::NotImp }
+/// Refuses a packet that cannot be read further than the header and perhaps the question. An unknown
+/// opcode is NOTIMP, whatever follows it (RFC 8906 §3.1.4), anything else FORMERR.
+fn refuse_unread(
+    packet: &[u8],
+    header: &Header,
+    question: Option<&Question<'_>>,
+    out: &mut Vec<u8>,
+) -> Verdict {
+    let rcode = if header.is_query() { Rcode::FormErr } else { Rcode::NotImp };
+    // Without a question an OPT comes first, and is answered with one (RFC 6891 §6.1.1).
+    let opt = match header.counts[0] {
+        0 => rest_of(packet, HEADER_OCTETS, header).opt(),
+        _ => None,
+    };
+    let reply = Reply::begin(out, header, question, (Transport::Udp, opt));
+    reply.finish(Ending::Error(rcode, None));
+    Verdict::Reply(Scope::of_error(rcode), rcode)
 }
 
 /// Answers an ordinary question.
@@ -185,7 +194,8 @@ impl Name<'_> {
         reply.push(Section::Authority, |out| self.zone.soa_negative.append(self.apex_at(), out));
     }
 
-    /// Whether there were records of that type. Who asks for any gets one RRset (RFC 8482 §4.1).
+    /// Whether there were records of that type. Who asks for ANY gets records of one type
+    /// (RFC 8482 §4.1).
     fn push_records(&self, kind: u16, records: &Records, reply: &mut Reply<'_>) -> bool {
         match (records, kind) {
             (Records::Address(address), TYPE_A | TYPE_ANY) => {

@@ -110,3 +110,48 @@ impl DnsMetrics {
         metrics::counter!(ACCEPT_ERRORS.name, "listener" => "dns", "reason" => error.label()).increment(1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::telemetry::Series;
+    use crate::telemetry::names::DNS_QUERY_DURATION;
+
+    #[test]
+    fn queries_are_counted_by_scope_rcode_and_transport() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let cell = Series::default().histogram(DNS_QUERY_DURATION, &[]);
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = DnsMetrics::new(cell.clone());
+            for _ in 0..2 {
+                metrics.count(Verdict::Reply(Scope::Zone, Rcode::NxDomain), Transport::Udp);
+            }
+            metrics.count(Verdict::Reply(Scope::Invalid, Rcode::FormErr), Transport::Tcp);
+            metrics.count(Verdict::Drop(DropReason::Response), Transport::Udp);
+            metrics.drop(Dropped::SourceLimit);
+            metrics.accept_failed(AcceptError::Resources);
+            metrics.observe(Duration::from_micros(7), 3);
+            metrics.observe(Duration::from_micros(7), 0);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            r#"teal_dns_queries_total{scope="zone",rcode="NXDOMAIN",transport="udp"} 2"#,
+            r#"teal_dns_queries_total{scope="invalid",rcode="FORMERR",transport="tcp"} 1"#,
+            r#"teal_dns_dropped_total{reason="response"} 1"#,
+            r#"teal_dns_dropped_total{reason="source_limit"} 1"#,
+            r#"teal_accept_errors_total{listener="dns",reason="resources"} 1"#,
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(cell.cumulative().1, 3);
+    }
+
+    #[test]
+    fn every_enum_has_as_many_places_as_values() {
+        assert!(Scope::ALL.iter().enumerate().all(|(index, scope)| *scope as usize == index));
+        assert!(Rcode::ALL.iter().enumerate().all(|(index, rcode)| *rcode as usize == index));
+        assert!([Transport::Udp, Transport::Tcp].iter().all(|t| (*t as usize) < TRANSPORTS));
+    }
+}

@@ -50,8 +50,6 @@ impl Dns {
 /// Whether `source` may ask.
 fn source_of(source: IpAddr, snapshot: &Snapshot, host: &HostNetworks) -> Source {
     let settings = &snapshot.catalog.settings;
-    match settings.dns.allow_from.permits(source, settings.vip.pool.0, host) {
-        true => Source::Allowed,
-        false => Source::Denied,
-    }
+    let permitted = settings.dns.allow_from.permits(source, settings.vip.pool.0, host);
+    if permitted { Source::Allowed } else { Source::Denied }
 }

@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
-use hickory_proto::op::{Edns, Header as HickoryHeader, HeaderCounts, Metadata, OpCode, ResponseCode};
+use hickory_proto::op::{
+    Edns, Header as HickoryHeader, HeaderCounts, LowerQuery, Metadata, OpCode, ResponseCode,
+};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{DNSClass, Record, RecordType};
 use hickory_proto::serialize::binary::BinEncoder;
@@ -18,11 +20,9 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
 
-use super::answer::{Asked, Scope, Source, Verdict};
-use super::reply::{
-    Ending, ExtendedError, OPTION_EXTENDED_ERROR, Rcode, Reply, Transport, UDP_PAYLOAD_OCTETS_MAX,
-};
-use super::wire::{Header, Opt, Question};
+use super::answer::{Asked, Source};
+use super::reply::{ExtendedError, OPTION_EXTENDED_ERROR, Rcode, Transport, UDP_PAYLOAD_OCTETS_MAX};
+use super::wire::Opt;
 
 /// What is to be done about an odd query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,18 +66,6 @@ pub(super) fn judge(packet: &[u8], asked: Asked, out: &mut Vec<u8>) -> Judged {
     Judged::Replied(rcode)
 }
 
-/// Refuses a packet of which no more than the header and perhaps the question can be read: no OPT,
-/// since there may be none in it.
-pub(super) fn refuse_unread(
-    header: &Header,
-    question: Option<&Question<'_>>,
-    rcode: Rcode,
-    out: &mut Vec<u8>,
-) -> Verdict {
-    Reply::begin(out, header, question, (Transport::Udp, None)).finish(Ending::Error(rcode, None));
-    Verdict::Reply(Scope::of_error(rcode), rcode)
-}
-
 /// Says what is wrong with odd queries.
 struct OddQueries {
     source: Source,
@@ -87,7 +75,7 @@ impl OddQueries {
     /// The error that a query gets, or none if only its extra records are odd: they are ignored.
     fn error_of(&self, request: &Request) -> Option<Rcode> {
         let query = request.queries.queries().first();
-        let class = query.map(|query| query.query_class());
+        let class = query.map(LowerQuery::query_class);
         let signed = request.additionals.iter().any(|record| record.record_type() == RecordType::TSIG);
         if self.source == Source::Denied {
             Some(Rcode::Refused)

@@ -2,7 +2,8 @@
 
 use super::wire::{HEADER_OCTETS, Header, Opt, Question};
 
-/// UDP payload that teal takes and gives at most: passes any link unfragmented (RFC 9715 §3).
+/// UDP payload that teal takes and gives at most: passes any IPv6 link unfragmented (DNS flag
+/// day 2020).
 pub const UDP_PAYLOAD_OCTETS_MAX: u16 = 1232;
 /// UDP payload that everybody takes (RFC 1035 §4.2.1; smaller values are treated so, RFC 6891 §6.2.3).
 pub const UDP_PAYLOAD_OCTETS_MIN: u16 = 512;

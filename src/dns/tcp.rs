@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ use crate::net::{AcceptError, Listener, accept_loop};
 const LENGTH_OCTETS: usize = 2;
 /// Octets read at once.
 const READ_OCTETS: usize = 4096;
+/// Octets kept at a stop: as much as one message may have.
+const INPUT_OCTETS_MAX: usize = LENGTH_OCTETS + u16::MAX as usize;
 /// Replies are written when so many octets have come together, or when no query is left.
 const WRITE_OCTETS: usize = 16 * 1024;
 
@@ -218,11 +221,14 @@ impl Session {
         }
     }
 
-    /// Reads what has arrived, as much as one message may need.
+    /// Reads what has arrived, as much as one message may need. Asks the kernel itself: readiness may
+    /// not have been reported yet.
     fn read_waiting(&mut self) {
-        while self.input.len() <= usize::from(u16::MAX) {
-            if !matches!(self.try_read(), Ok(1..)) {
-                break;
+        let mut space = [0; READ_OCTETS];
+        while self.input.len() < INPUT_OCTETS_MAX {
+            match rustix::net::recv(&self.stream, &mut space, RecvFlags::DONTWAIT) {
+                Ok((octets @ 1.., _)) => self.input.extend_from_slice(&space[..octets]),
+                _ => break,
             }
         }
     }

@@ -90,12 +90,15 @@ pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) 
         };
         // Only a runtime that goes down cannot tell.
         ready?;
-        if worker.turn().await == Turn::Full {
+        let received = worker.socket.try_io(Interest::READABLE, || worker.received.receive(&worker.socket));
+        if worker.turn(received).await == Turn::Full {
             tokio::task::yield_now().await;
         }
     }
     for _ in 0..BATCHES_AT_STOP {
-        if worker.turn().await == Turn::Empty {
+        // The kernel is asked itself: readiness may not have been reported yet.
+        let received = worker.received.receive(&worker.socket);
+        if worker.turn(received).await == Turn::Empty {
             break;
         }
     }
@@ -121,9 +124,8 @@ struct Worker {
 }
 
 impl Worker {
-    /// Receives a batch, answers it and sends the replies.
-    async fn turn(&mut self) -> Turn {
-        let received = self.socket.try_io(Interest::READABLE, || self.received.receive(&self.socket));
+    /// Answers a batch that was received and sends the replies.
+    async fn turn(&mut self, received: io::Result<usize>) -> Turn {
         let datagrams = match received {
             Ok(datagrams) => datagrams,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Empty,

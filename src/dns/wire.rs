@@ -118,6 +118,16 @@ pub enum Rest {
     Broken,
 }
 
+impl Rest {
+    /// The OPT, if that is all there is.
+    pub fn opt(self) -> Option<Opt> {
+        match self {
+            Self::Plain(opt) => opt,
+            Self::Odd | Self::Broken => None,
+        }
+    }
+}
+
 /// Judges what follows the question, which ends at `at`. Octets after the last record that the
 /// header counts are ignored, as the field does: no RFC forbids them, nothing is read from them and
 /// the reply does not repeat them.

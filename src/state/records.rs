@@ -70,8 +70,8 @@ pub fn pointer_to(offset: u16) -> [u8; 2] {
 
 /// Type, class IN and TTL of a record.
 pub fn fixed_part(kind: u16, ttl: u32) -> [u8; 8] {
-    let ([a, b], [c, d], [e, f, g, h]) = (kind.to_be_bytes(), CLASS_IN.to_be_bytes(), ttl.to_be_bytes());
-    [a, b, c, d, e, f, g, h]
+    let number = u64::from(kind) << 48 | u64::from(CLASS_IN) << 32 | u64::from(ttl);
+    number.to_be_bytes()
 }
 
 /// Puts labels before a name in wire format.
