@@ -120,7 +120,7 @@ async fn exchange(stream: &mut TcpStream) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&answer).trim_end().to_owned())
 }
 
-/// Opens all, says `holding`, waits, and then counts those that still answer, by the same backend,
+/// Opens all (or gives up), says `holding`, waits, and then counts those that still answer, by the same backend,
 /// and had not been ended meanwhile.
 pub async fn hold(options: Hold) -> std::io::Result<ExitCode> {
     let tally = Tally::new();
@@ -136,6 +136,9 @@ pub async fn hold(options: Hold) -> std::io::Result<ExitCode> {
             Ok(Err(failure)) => tally.add(Err(failure)),
             Err(_) => tally.add(Err(Failure::new("not opened in 10 s"))),
         }
+    }
+    if held.len() < options.connections {
+        return Ok(tally.print());
     }
     println!("holding {}", held.len());
     crate::told_to_stop().await;
