@@ -1,0 +1,208 @@
+# What the scenarios share; sourced by each of them.
+# shellcheck shell=bash
+#
+# A scenario exits 0 when all held, 77 when it could not run (`skip` says why), else 1. Everything it
+# starts is a child of its own in a folder of its own, and ends with it. Nothing waits by sleeping:
+# wait_for polls a condition under a deadline.
+
+set -euo pipefail
+
+NAME=$(basename "$0" .sh)
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+# Debian keeps servers where an ordinary user's PATH does not look.
+PATH=$PATH:/usr/sbin:/sbin
+WORK=$(mktemp -d "${TMPDIR:-/tmp}/teal-$NAME.XXXXXX")
+chmod 755 "$WORK"
+PIDS=()
+CLEANUPS=()
+
+say() { printf '%s\n' "$*"; }
+
+fail() {
+    say "FAILED: $*"
+    exit 1
+}
+
+skip() {
+    say "skipped: $*"
+    exit 77
+}
+
+finish() {
+    local code=$?
+    trap - EXIT
+    if [ "$code" -ne 0 ] && [ "$code" -ne 77 ]; then
+        for log in "$WORK"/*.log; do
+            [ -s "$log" ] && say "--- end of $(basename "$log")" && tail -n 30 "$log"
+        done
+    fi
+    local pid cleanup
+    for pid in "${PIDS[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in "${PIDS[@]}"; do
+        for _ in $(seq 100); do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.05
+        done
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    for cleanup in "${CLEANUPS[@]}"; do $cleanup || true; done
+    rm -rf "$WORK"
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# need PROGRAM...: skips the scenario unless all are there.
+need() {
+    local program
+    for program in "$@"; do
+        command -v "$program" >/dev/null || skip "$program is not installed"
+    done
+}
+
+need_root() { [ "$(id -u)" = 0 ] || skip "needs root for $1"; }
+
+# need_binaries: builds teal and load unless TEAL and LOAD name them.
+need_binaries() {
+    TEAL=${TEAL:-$TARGET/release/teal}
+    LOAD=${LOAD:-$TARGET/release/examples/load}
+    if [ ! -x "$TEAL" ] || [ ! -x "$LOAD" ]; then
+        (cd "$ROOT" && cargo build --release --locked --bin teal --example load)
+    fi
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+    local seconds=$1 what=$2
+    shift 2
+    local deadline=$((SECONDS + seconds))
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || fail "no $what within $seconds s"
+        sleep 0.02
+    done
+}
+
+# spawn LOG COMMAND...: starts a child whose output goes to $WORK/LOG.log; its id is in SPAWNED.
+spawn() {
+    local log=$1
+    shift
+    "$@" >"$WORK/$log.log" 2>&1 </dev/null &
+    SPAWNED=$!
+    PIDS+=("$SPAWNED")
+}
+
+# finish_child PID: asks it to end, waits for it and returns its exit code.
+finish_child() {
+    kill -TERM "$1" 2>/dev/null || true
+    ended "$1"
+}
+
+# ended PID: waits for a child and returns its exit code.
+ended() {
+    local code=0
+    wait "$1" || code=$?
+    local pid left=()
+    for pid in "${PIDS[@]}"; do [ "$pid" = "$1" ] || left+=("$pid"); done
+    PIDS=("${left[@]}")
+    return "$code"
+}
+
+# expect WHAT ACTUAL EXPECTED
+expect() { [ "$2" = "$3" ] || fail "$1: $2 instead of $3"; }
+
+# expect_match WHAT TEXT PATTERN (extended, any case)
+expect_match() { grep -qiE -- "$3" <<<"$2" || fail "$1: nothing like /$3/ in: $2"; }
+
+# The last line of JSON in a log, and a value of it.
+report() { grep '^{' "$WORK/$1.log" | tail -n 1; }
+value() { report "$1" | jq -r "$2"; }
+
+# settings: chooses ports, pool and paths for one teal.
+settings() {
+    read -r DNS_PORT METRICS_PORT <<<"$("$LOAD" ports 2)"
+    # Scenarios that run at the same time stay out of each other's pool.
+    POOL_NET="127.$((80 + $$ % 160))"
+    CONFIG=$WORK/teal.toml
+    SOCKET=$WORK/admin.sock
+    STATE=$WORK/state
+}
+
+# head_of_config: everything but services. Ends inside [defaults].
+head_of_config() {
+    cat <<END
+[dns]
+listen = ["127.0.0.1:$DNS_PORT"]
+[vip]
+pool = "$POOL_NET.0.0/16"
+[metrics]
+listen = "127.0.0.1:$METRICS_PORT"
+[admin]
+socket = "$SOCKET"
+[defaults]
+health = { kind = "none" }
+END
+}
+
+# service NAME VIP LISTEN [COLOR=WEIGHT@IP:PORT...]
+service() {
+    local name=$1 vip=$2 listen=$3 color weight
+    shift 3
+    printf '[services.%s]\nvip = "%s"\nports = [{ listen = %s, target = %s }]\n' "$name" "$vip" "$listen" "$listen"
+    for color in "$@"; do
+        weight=${color#*=}
+        printf '[services.%s.colors.%s]\nweight = %s\nendpoints = ["%s"]\n' \
+            "$name" "${color%%=*}" "${weight%@*}" "${weight##*@}"
+    done
+}
+
+# readyz / metrics: IN is a prefix such as `ip netns exec NAME`.
+IN=()
+http() { "${IN[@]}" curl -fsS --max-time 5 "http://127.0.0.1:$METRICS_PORT$1"; }
+
+# run_teal: starts teal with $CONFIG without waiting; its id is in TEAL_PID.
+run_teal() {
+    spawn teal env TEAL_LOG="${TEAL_LOG:-info}" "${IN[@]}" "$TEAL" run --config "$CONFIG" --state-dir "$STATE" \
+        --socket "$SOCKET"
+    TEAL_PID=$SPAWNED
+}
+
+ready_or_gone() { http /readyz || ! kill -0 "$TEAL_PID"; }
+
+# start_teal: run_teal, and wait until it is ready.
+start_teal() {
+    run_teal
+    wait_for 15 "readiness of teal" ready_or_gone
+    http /readyz >/dev/null || fail "teal ended before it was ready"
+}
+
+# stop_teal: SIGTERM; it must exit 0.
+stop_teal() { finish_child "$TEAL_PID" || fail "teal ended with $?"; }
+
+# metric NAME [LABEL="VALUE"...]: the sum of all series of that name with these labels.
+metric() {
+    local name=$1
+    shift
+    http /metrics | awk -v name="$name" -v wanted="$*" '
+        BEGIN { count = split(wanted, labels, " ") }
+        $0 ~ "^" name "[{ ]" {
+            for (i = 1; i <= count; i++) if (index($0, labels[i]) == 0) next
+            sum += $NF
+        }
+        END { printf "%.10g\n", sum }'
+}
+
+metric_is() { [ "$(metric "${@:2}")" = "$1" ]; }
+
+# start_backend LOG ARGUMENT...: a `load backend`; its id is in SPAWNED.
+start_backend() {
+    local log=$1
+    shift
+    spawn "$log" "${BACKEND_IN[@]}" "$LOAD" backend "$@"
+    wait_for 10 "backend $log" grep -q '^ready$' "$WORK/$log.log"
+}
+BACKEND_IN=()
+
+# address LOG NAME: where that listener of a backend is.
+address() { awk -v name="$2" '$1 == name { print $2 }' "$WORK/$1.log"; }

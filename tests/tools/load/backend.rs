@@ -1,0 +1,124 @@
+//! Backends: listeners with names, answering with their name or checking bulk bytes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::{Args, ValueEnum};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::bulk;
+
+/// Octets of a request and of its answer.
+pub const MESSAGE_OCTETS: usize = 64;
+
+/// `load backend`
+#[derive(Debug, Args)]
+pub struct Options {
+    /// What to do with connections
+    #[arg(long, value_enum, default_value_t = Behaviour::Name)]
+    behaviour: Behaviour,
+    /// Listeners, as NAME=IP:PORT; port 0 takes a free one. Each is printed as `NAME IP:PORT`, then
+    /// `ready`
+    #[arg(required = true)]
+    listeners: Vec<Named>,
+}
+
+/// What a backend does with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Behaviour {
+    /// Answers every 64 bytes with the listener's name, padded to 64
+    Name,
+    /// Takes part in `load bulk`
+    Bulk,
+}
+
+/// NAME=IP:PORT
+#[derive(Debug, Clone)]
+struct Named {
+    name: String,
+    address: SocketAddr,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, address) = text.split_once('=').ok_or("NAME=IP:PORT is wanted")?;
+        if name.is_empty() || name.len() > MESSAGE_OCTETS {
+            return Err(format!("a name has 1 to {MESSAGE_OCTETS} characters"));
+        }
+        let address = address.parse().map_err(|error| format!("{address}: {error}"))?;
+        Ok(Self { name: name.to_owned(), address })
+    }
+}
+
+/// What one listener has seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Connections accepted.
+    connections: AtomicU64,
+    /// Connections whose end or content was not as it should be.
+    bad: AtomicU64,
+}
+
+/// Serves until told to stop, then prints what was seen by listener.
+pub async fn run(options: Options) -> std::io::Result<ExitCode> {
+    let mut all = BTreeMap::new();
+    for Named { name, address } in options.listeners {
+        let listener = TcpListener::bind(address).await?;
+        println!("{name} {}", listener.local_addr()?);
+        let seen = Arc::new(Seen::default());
+        all.insert(name.clone(), Arc::clone(&seen));
+        tokio::spawn(accept(listener, name, options.behaviour, seen));
+    }
+    println!("ready");
+    crate::told_to_stop().await;
+    let mut bad = 0;
+    let rows = all.into_iter().map(|(name, seen)| {
+        let connections = seen.connections.load(Ordering::Relaxed);
+        let bad_here = seen.bad.load(Ordering::Relaxed);
+        bad += bad_here;
+        (name, serde_json::json!({ "connections": connections, "bad": bad_here }))
+    });
+    println!("{}", serde_json::Value::Object(rows.collect()));
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn accept(listener: TcpListener, name: String, behaviour: Behaviour, seen: Arc<Seen>) {
+    let mut answer = [b' '; MESSAGE_OCTETS];
+    answer[..name.len()].copy_from_slice(name.as_bytes());
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                eprintln!("load backend: accept: {error}");
+                continue;
+            }
+        };
+        seen.connections.fetch_add(1, Ordering::Relaxed);
+        let seen = Arc::clone(&seen);
+        match behaviour {
+            Behaviour::Name => drop(tokio::spawn(answer_by_name(stream, answer))),
+            Behaviour::Bulk => drop(tokio::spawn(async move {
+                if let Err(failure) = bulk::serve(stream).await {
+                    eprintln!("load backend: {failure:?}");
+                    seen.bad.fetch_add(1, Ordering::Relaxed);
+                }
+            })),
+        }
+    }
+}
+
+async fn answer_by_name(mut stream: TcpStream, answer: [u8; MESSAGE_OCTETS]) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut request = [0; MESSAGE_OCTETS];
+    loop {
+        stream.read_exact(&mut request).await?;
+        stream.write_all(&answer).await?;
+    }
+}
