@@ -1,0 +1,287 @@
+//! Whom the proxy connects to whom: over real connections, in this process.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod support;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use support::{
+    Backend, Down, House, Silent, ask, assert_refused, blue, connect, eventually, green, read_all, reset,
+};
+use teal::model::testing::{catalog, service};
+use teal::model::{AllowFrom, OnColorDown};
+use teal::proxy::{Via, wanted};
+use teal::state::{ClosedReason, ErrorReason};
+
+#[test]
+fn the_split_is_exact_over_connections_from_many_threads() {
+    let (one, other) = (Backend::saying("blue"), Backend::saying("green"));
+    let house = House::of(vec![blue(97, &[one.address]), green(3, &[other.address])]);
+    let vip = house.vip();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..250).for_each(|_| assert!(!ask(vip).is_empty())));
+        }
+    });
+    assert_eq!((house.served("blue"), house.served("green")), (970, 30));
+    assert_eq!((house.decided("blue"), house.decided("green")), (970, 30));
+    assert_eq!((one.accepted(), other.accepted()), (970, 30));
+}
+
+#[test]
+fn a_refused_try_goes_to_another_endpoint_of_the_color() {
+    let (down, up) = (Down::new(), Backend::saying("up"));
+    let house = House::of(vec![blue(1, &[down.address, up.address]), green(0, &[down.address])]);
+    for _ in 0..10 {
+        assert_eq!(ask(house.vip()), "up");
+    }
+    assert_eq!((house.served("blue"), house.retries("blue")), (10, 5));
+}
+
+#[test]
+fn a_silent_endpoint_costs_a_timeout_and_another_one_serves() {
+    let (silent, up) = (Silent::new(), Backend::saying("up"));
+    let mut a = service("a", 0, vec![blue(1, &[silent.address, up.address])]);
+    a.policy.connect_timeout = Duration::from_millis(50);
+    let house = House::new(vec![a]);
+    assert_eq!(ask(house.vip()), "up");
+    assert_eq!(house.retries("blue"), 1);
+}
+
+#[test]
+fn the_whole_connect_phase_is_bounded() {
+    let silent = [Silent::new(), Silent::new(), Silent::new()];
+    let mut a = service("a", 0, vec![blue(1, &silent.each_ref().map(|silent| silent.address))]);
+    a.policy.connect_timeout = Duration::from_secs(3600);
+    a.policy.connect_total_timeout = Duration::from_millis(50);
+    let house = House::new(vec![a]);
+    assert_refused(house.vip());
+    assert_eq!((house.errors("blue", ErrorReason::Timeout), house.retries("blue")), (1, 0));
+}
+
+#[test]
+fn a_color_that_is_down_spills_to_another_with_weight() {
+    let (down, up) = (Down::new(), Backend::saying("green"));
+    let house = House::of(vec![blue(1, &[down.address]), green(1, &[up.address])]);
+    for _ in 0..10 {
+        assert_eq!(ask(house.vip()), "green");
+    }
+    assert_eq!((house.decided("blue"), house.decided("green")), (5, 5));
+    assert_eq!((house.served("blue"), house.served("green")), (0, 10));
+    let spilled = house.color("blue", |color| color.live.spilled(&"green".parse_color()));
+    assert_eq!(spilled.load(std::sync::atomic::Ordering::Relaxed), 5);
+    assert_eq!(house.violations(), 0);
+}
+
+#[test]
+fn reject_refuses_instead_of_spilling() {
+    let (down, up) = (Down::new(), Backend::saying("green"));
+    let mut a = service("a", 0, vec![blue(1000, &[down.address]), green(1, &[up.address])]);
+    a.policy.on_color_down = OnColorDown::Reject;
+    let house = House::new(vec![a]);
+    assert_refused(house.vip());
+    assert_eq!((house.errors("blue", ErrorReason::Refused), up.accepted()), (1, 0));
+}
+
+#[test]
+fn a_fallback_serves_when_all_colors_with_weight_are_down() {
+    let (down, up) = (Down::new(), Backend::saying("green"));
+    let mut first = blue(100, &[down.address]);
+    first.fallback = Some("green".parse_color());
+    let house = House::of(vec![first, green(0, &[up.address])]);
+    assert_eq!(ask(house.vip()), "green");
+    assert_eq!((house.served("green"), house.violations()), (1, 0));
+}
+
+#[test]
+fn zero_is_zero_even_when_the_other_color_is_down() {
+    let (down, up) = (Down::new(), Backend::saying("green"));
+    let house = House::of(vec![blue(100, &[down.address]), green(0, &[up.address])]);
+    for _ in 0..20 {
+        assert_refused(house.vip());
+    }
+    assert_eq!((house.errors("blue", ErrorReason::Refused), up.accepted(), house.violations()), (20, 0, 0));
+}
+
+#[test]
+fn all_weights_zero_refuse_and_a_preview_serves_all_the_same() {
+    let up = Backend::saying("green");
+    let house = House::of(vec![blue(0, &[up.address]), green(0, &[up.address])]);
+    assert_refused(house.vip());
+    assert_eq!((house.early_errors(ErrorReason::NoWeight), up.accepted()), (1, 0));
+    assert_eq!(ask(house.preview("green")), "green");
+    assert_eq!((house.served("green"), house.decided("green"), house.violations()), (1, 0, 0));
+}
+
+#[test]
+fn at_the_limit_connections_are_refused_and_take_no_turn() {
+    let echo = Backend::echo();
+    let house = House::of(vec![blue(1, &[echo.address])]);
+    house.plane.shared().set_connections_max(1);
+    let held = connect(house.vip());
+    eventually("the first connection is served", || house.open("blue") == 1);
+    assert_refused(house.vip());
+    assert_eq!((house.early_errors(ErrorReason::Limit), house.decided("blue")), (1, 1));
+    drop(held);
+    eventually("the first connection has ended", || house.plane.open_count() == 0);
+    house.plane.shared().set_connections_max(2);
+    drop(connect(house.vip()));
+}
+
+#[test]
+fn who_is_not_allowed_gets_rst_at_vips_but_not_at_exposed_addresses() {
+    let up = Backend::saying("blue");
+    let mut a = service("a", 0, vec![blue(1, &[up.address])]);
+    a.ports[0].expose = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    let mut catalog = catalog(vec![a]);
+    catalog.settings.vip.allow_from = AllowFrom(Vec::new());
+    let house = House::with(catalog);
+    assert_refused(house.vip());
+    assert_refused(house.preview("blue"));
+    assert_eq!((house.early_errors(ErrorReason::NotAllowed), house.decided("blue")), (2, 0));
+    assert_eq!(ask(house.plane.bound()[&SocketAddr::from(([127, 0, 0, 1], 0))]), "blue");
+}
+
+#[test]
+fn a_client_that_goes_away_while_connecting_is_not_waited_for() {
+    let silent = Silent::new();
+    let mut a = service("a", 0, vec![blue(1, &[silent.address])]);
+    (a.policy.connect_timeout, a.policy.connect_total_timeout) =
+        (Duration::from_secs(3600), Duration::from_secs(3600));
+    let house = House::new(vec![a]);
+    let client = connect(house.vip());
+    eventually("the client is known", || house.decided("blue") == 1);
+    reset(client);
+    eventually("the client is counted as gone", || house.errors("blue", ErrorReason::ClientGone) == 1);
+    eventually("its place is free", || house.plane.open_count() == 0);
+}
+
+#[test]
+fn a_client_that_only_said_fin_while_connecting_is_served() {
+    let (silent, echo) = (Silent::new(), Backend::echo());
+    let mut a = service("a", 0, vec![blue(1, &[silent.address, echo.address])]);
+    a.policy.connect_timeout = Duration::from_millis(50);
+    let house = House::new(vec![a]);
+    let mut client = connect(house.vip());
+    client.write_all(b"early").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), "early");
+}
+
+#[test]
+fn a_change_of_weights_touches_no_open_connection() {
+    let echo = Backend::echo();
+    let of = |weights: (i64, i64)| {
+        service("a", 0, vec![blue(weights.0, &[echo.address]), green(weights.1, &[echo.address])])
+    };
+    let house = House::new(vec![of((100, 0))]);
+    let vip = house.vip();
+    let mut held = connect(vip);
+    held.write_all(b"before ").unwrap();
+    eventually("the connection is served", || house.served("blue") == 1);
+    house.apply(vec![of((0, 100))]);
+    assert_eq!(house.vip(), vip, "the listener was bound anew");
+    drop(connect(vip));
+    eventually("a new connection follows the new weights", || house.served("green") == 1);
+    held.write_all(b"after").unwrap();
+    held.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut held), "before after");
+    assert_eq!(house.served("blue"), 1);
+}
+
+#[test]
+fn what_waits_in_the_queue_of_a_removed_listener_is_served() {
+    let up = Backend::saying("blue");
+    let house = House::of(vec![blue(1, &[up.address])]);
+    let vip = house.vip();
+    let releases: Vec<_> = (0..house.workers.count()).map(|index| hold(&house, index)).collect();
+    let waiting: Vec<_> = (0..200).map(|_| connect(vip)).collect();
+    house.apply(Vec::new());
+    drop(releases);
+    for mut client in waiting {
+        assert_eq!(read_all(&mut client), "blue");
+    }
+    // Before the socket is closed a SYN is not answered, afterwards it is refused.
+    eventually("nobody listens", || {
+        let outcome = std::net::TcpStream::connect_timeout(&vip, Duration::from_millis(50));
+        outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    });
+}
+
+/// Keeps a worker from doing anything until what comes back is dropped.
+fn hold(house: &House, worker: usize) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel::<()>();
+    let (tell, is_held) = mpsc::channel();
+    house.workers.spawn_on(worker, async move {
+        tell.send(()).unwrap();
+        let _ = held.recv();
+    });
+    is_held.recv().unwrap();
+    release
+}
+
+#[test]
+fn an_address_that_comes_back_at_once_is_bound_again() {
+    let up = Backend::saying("blue");
+    let port = up.address.port();
+    let of = || vec![service("z", port, vec![blue(1, &[up.address])])];
+    let house = House::new(of());
+    for _ in 0..3 {
+        house.apply(Vec::new());
+        house.apply(of());
+        assert_eq!(ask(SocketAddr::from(([127, 80, b'z', 1], port))), "blue");
+    }
+}
+
+#[test]
+fn a_port_in_use_refuses_the_change_and_names_the_holder() {
+    let (foreign, up) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Backend::saying("blue"));
+    let house = House::of(vec![blue(1, &[up.address])]);
+    let bound = house.plane.bound();
+    let mut b = service("b", 0, vec![blue(1, &[up.address])]);
+    b.ports[0].expose = vec![foreign.local_addr().unwrap()];
+    let next = house.successor(catalog(vec![b]));
+    let failures = house.block_on(house.plane.prepare(wanted(&next))).err().unwrap();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].route.via, Via::Expose);
+    assert!(failures[0].to_string().contains(&format!("pid {}", std::process::id())), "{}", failures[0]);
+    assert_eq!(house.plane.bound(), bound);
+    assert_eq!(ask(house.vip()), "blue");
+
+    let (prepared, failures) = house.block_on(house.plane.prepare_partial(wanted(&next)));
+    assert_eq!(failures.len(), 1);
+    house.plane.commit(prepared, &next).unwrap();
+    assert_eq!(house.plane.bound().len(), 2);
+}
+
+#[test]
+fn stopping_closes_the_listeners_and_leaves_open_connections_alone() {
+    let echo = Backend::echo();
+    let house = House::of(vec![blue(1, &[echo.address])]);
+    let vip = house.vip();
+    let mut held = connect(vip);
+    eventually("the connection is served", || house.open("blue") == 1);
+    house.block_on(house.plane.stop_accepting());
+    assert!(std::net::TcpStream::connect(vip).is_err());
+    held.write_all(b"still").unwrap();
+    held.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut held), "still");
+    drop(held);
+    house.block_on(house.plane.shared().wait_none_open());
+    assert_eq!(house.closed("blue", ClosedReason::Finished), 1);
+}
+
+/// Names in tests are right.
+trait ParseColor {
+    fn parse_color(&self) -> teal::model::ColorName;
+}
+
+impl ParseColor for str {
+    fn parse_color(&self) -> teal::model::ColorName {
+        teal::model::ColorName::parse(self).unwrap()
+    }
+}

@@ -1,0 +1,307 @@
+//! What one side does, the other sees: over real connections, in this process.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use support::{Backend, House, blue, connect, eventually, read_all, read_until_reset, reset, wait_for_reset};
+use teal::model::testing::service;
+use teal::state::{ClosedReason, CutReason};
+
+/// A backend that gives each of its connections to the test.
+fn handed_over() -> (Backend, mpsc::Receiver<TcpStream>) {
+    let (give, take) = mpsc::channel();
+    (Backend::new(move |stream| give.send(stream).unwrap()), take)
+}
+
+/// A client, the backend's side of its connection, and the house between.
+fn connected() -> (House, TcpStream, TcpStream) {
+    let (backend, take) = handed_over();
+    let house = House::of(vec![blue(1, &[backend.address])]);
+    let client = connect(house.vip());
+    let server = take.recv_timeout(support::DEADLINE).unwrap();
+    eventually("the connection is noted", || house.open("blue") == 1);
+    (house, client, server)
+}
+
+fn assert_closed(house: &House, reason: ClosedReason) {
+    eventually(reason.label(), || house.closed("blue", reason) == 1 && house.open("blue") == 0);
+    eventually("its place is free", || house.plane.open_count() == 0);
+}
+
+/// Bytes that differ from connection to connection and never repeat (xorshift64).
+struct Noise(u64);
+
+impl Noise {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for word in bytes.chunks_mut(8) {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            word.copy_from_slice(&self.0.to_ne_bytes()[..word.len()]);
+        }
+    }
+}
+
+const PIECE_BYTES: usize = 40_000;
+
+/// Sends `pieces` of the noise that `seed` begins, then FIN.
+fn send_noise(mut stream: &TcpStream, seed: u64, pieces: usize) {
+    let (mut noise, mut piece) = (Noise(seed), vec![0; PIECE_BYTES]);
+    for _ in 0..pieces {
+        noise.fill(&mut piece);
+        stream.write_all(&piece).unwrap();
+    }
+    stream.shutdown(Shutdown::Write).unwrap();
+}
+
+/// Fails unless exactly that noise and FIN arrive.
+fn expect_noise(mut stream: &TcpStream, seed: u64, pieces: usize) {
+    let (mut noise, mut wanted, mut got) = (Noise(seed), vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+    for piece in 0..pieces {
+        noise.fill(&mut wanted);
+        stream.read_exact(&mut got).unwrap();
+        assert!(wanted == got, "piece {piece} of the noise {seed} differs");
+    }
+    assert_eq!(stream.read(&mut got).unwrap(), 0);
+}
+
+/// MiB each way, over all connections: more by hand, since debug builds are slow.
+fn mebibytes() -> usize {
+    std::env::var("TEAL_TEST_RELAY_MIB").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
+}
+
+#[test]
+fn no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
+    const CONNECTIONS: u64 = 50;
+    let pieces = (mebibytes() << 20).div_ceil(PIECE_BYTES * 50);
+    let backend = Backend::new(move |stream| {
+        let mut seed = [0; 8];
+        (&stream).read_exact(&mut seed).unwrap();
+        let seed = u64::from_ne_bytes(seed);
+        std::thread::scope(|scope| {
+            scope.spawn(|| send_noise(&stream, seed + 1000, pieces));
+            expect_noise(&stream, seed, pieces);
+        });
+    });
+    let house = House::of(vec![blue(1, &[backend.address])]);
+    let vip = house.vip();
+    std::thread::scope(|scope| {
+        for seed in 1..=CONNECTIONS {
+            scope.spawn(move || {
+                let mut client = connect(vip);
+                client.write_all(&seed.to_ne_bytes()).unwrap();
+                std::thread::scope(|scope| {
+                    scope.spawn(|| send_noise(&client, seed, pieces));
+                    expect_noise(&client, seed + 1000, pieces);
+                });
+            });
+        }
+    });
+    let load = |look: fn(&teal::state::ColorLive) -> &teal::telemetry::CounterCell| {
+        house.color("blue", |color| look(&color.live).load(std::sync::atomic::Ordering::Relaxed))
+    };
+    let total = CONNECTIONS * u64::try_from(pieces * PIECE_BYTES).unwrap();
+    eventually("all have ended", || house.closed("blue", ClosedReason::Finished) == CONNECTIONS);
+    assert_eq!(load(|live| &live.bytes_in), total + 8 * CONNECTIONS);
+    assert_eq!(load(|live| &live.bytes_out), total);
+}
+
+#[test]
+fn a_client_s_fin_leaves_the_answer_s_way_open() {
+    let (house, mut client, mut server) = connected();
+    client.write_all(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), "question");
+    server.write_all(b"answer").unwrap();
+    drop(server);
+    assert_eq!(read_all(&mut client), "answer");
+    assert_closed(&house, ClosedReason::Finished);
+}
+
+#[test]
+fn a_backend_s_fin_leaves_the_client_s_way_open() {
+    let (house, mut client, mut server) = connected();
+    server.write_all(b"greeting").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), "greeting");
+    for word in ["one ", "two"] {
+        client.write_all(word.as_bytes()).unwrap();
+    }
+    drop(client);
+    assert_eq!(read_all(&mut server), "one two");
+    assert_closed(&house, ClosedReason::Finished);
+}
+
+#[test]
+fn a_backend_s_rst_is_the_client_s_rst() {
+    let (house, mut client, server) = connected();
+    reset(server);
+    assert_eq!(read_until_reset(&mut client), 0);
+    assert_closed(&house, ClosedReason::BackendReset);
+}
+
+#[test]
+fn a_client_s_rst_is_the_backend_s_rst() {
+    let (house, client, mut server) = connected();
+    reset(client);
+    assert_eq!(read_until_reset(&mut server), 0);
+    assert_closed(&house, ClosedReason::ClientReset);
+}
+
+#[test]
+fn a_truncated_answer_never_looks_complete() {
+    for kib in [1, 64, 4096] {
+        let (house, mut client, mut server) = connected();
+        let sender = std::thread::spawn(move || {
+            server.write_all(&vec![7; kib << 10]).unwrap();
+            reset(server);
+        });
+        read_until_reset(&mut client);
+        sender.join().unwrap();
+        assert_closed(&house, ClosedReason::BackendReset);
+    }
+}
+
+#[test]
+fn a_client_that_said_fin_still_sees_the_backend_s_rst() {
+    let (house, mut client, mut server) = connected();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), "");
+    reset(server);
+    assert_eq!(read_until_reset(&mut client), 0);
+    assert_closed(&house, ClosedReason::BackendReset);
+}
+
+#[test]
+fn a_client_s_rst_after_its_fin_reaches_the_backend() {
+    let (house, client, mut server) = connected();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), "");
+    reset(client);
+    wait_for_reset(&server);
+    assert_closed(&house, ClosedReason::ClientReset);
+}
+
+#[test]
+fn a_backend_s_rst_after_its_fin_reaches_the_client() {
+    let (house, mut client, server) = connected();
+    server.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), "");
+    reset(server);
+    wait_for_reset(&client);
+    assert_closed(&house, ClosedReason::BackendReset);
+}
+
+#[test]
+fn data_after_a_half_close_moves_and_the_rst_after_it_is_still_noticed() {
+    let (house, mut client, mut server) = connected();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), "");
+    let mut byte = [0];
+    for _ in 0..3 {
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut byte).unwrap();
+    }
+    reset(client);
+    wait_for_reset(&server);
+    assert_closed(&house, ClosedReason::ClientReset);
+}
+
+/// Writes until nothing more fits anywhere on the way.
+fn fill(stream: &TcpStream) {
+    stream.set_nonblocking(true).unwrap();
+    let piece = vec![1; 1 << 20];
+    let mut quiet_since = std::time::Instant::now();
+    while quiet_since.elapsed() < Duration::from_millis(200) {
+        match (&*stream).write(&piece) {
+            Ok(written) if written > 0 => quiet_since = std::time::Instant::now(),
+            _ => std::thread::yield_now(),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+}
+
+#[test]
+fn a_client_s_rst_is_noticed_while_the_backend_reads_nothing() {
+    let (house, client, server) = connected();
+    fill(&client);
+    reset(client);
+    wait_for_reset(&server);
+    assert_closed(&house, ClosedReason::ClientReset);
+}
+
+#[test]
+fn both_fins_under_a_slow_backend_are_no_rst() {
+    let (house, mut client, mut server) = connected();
+    server.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut client), "");
+    fill(&client);
+    drop(client);
+    let mut buffer = vec![0; 1 << 20];
+    while server.read(&mut buffer).unwrap() > 0 {}
+    assert_closed(&house, ClosedReason::Finished);
+}
+
+#[test]
+fn what_a_backend_answered_before_it_reset_an_upload_arrives() {
+    let (house, mut client, mut server) = connected();
+    client.write_all(b"upload").unwrap();
+    server.read_exact(&mut [0; 6]).unwrap();
+    server.write_all(b"too large").unwrap();
+    let mut answer = [0; 9];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"too large");
+    // Bytes that it never read make its close an RST.
+    client.write_all(b"more").unwrap();
+    server.peek(&mut [0]).unwrap();
+    drop(server);
+    read_until_reset(&mut client);
+    assert_closed(&house, ClosedReason::BackendReset);
+}
+
+#[test]
+fn a_connection_on_which_nothing_moves_is_reset_after_the_idle_timeout() {
+    let (backend, take) = handed_over();
+    let mut a = service("a", 0, vec![blue(1, &[backend.address])]);
+    a.policy.idle_timeout = Some(Duration::from_millis(100));
+    let house = House::new(vec![a]);
+    let mut client = connect(house.vip());
+    let mut server = take.recv_timeout(support::DEADLINE).unwrap();
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_millis(300) {
+        client.write_all(b"x").unwrap();
+        server.read_exact(&mut [0]).unwrap();
+    }
+    read_until_reset(&mut client);
+    read_until_reset(&mut server);
+    assert_closed(&house, ClosedReason::Idle);
+}
+
+#[test]
+fn a_cut_resets_both_sides_and_counts_why() {
+    for (reason, closed) in [
+        (CutReason::DrainDeadline, ClosedReason::DrainDeadline),
+        (CutReason::Shutdown, ClosedReason::Shutdown),
+    ] {
+        let (house, mut client, mut server) = connected();
+        assert_eq!(house.plane.cut_all(reason), 1);
+        read_until_reset(&mut client);
+        read_until_reset(&mut server);
+        assert_closed(&house, closed);
+    }
+}
+
+#[test]
+fn workers_that_end_reset_what_is_open() {
+    let (house, mut client, mut server) = connected();
+    house.workers.shutdown();
+    read_until_reset(&mut client);
+    read_until_reset(&mut server);
+    assert_closed(&house, ClosedReason::Shutdown);
+}
