@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use teal::state::build::{Parts, build};
-use teal::state::{Live, Snapshot};
+use teal::state::{Answers, Live, Snapshot};
 
 use catalog::Example;
 use teal::model::Catalog;
@@ -18,7 +18,13 @@ use teal::model::Catalog;
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
 fn snapshot(example: &Example, catalog: &Arc<Catalog>, live: &Live, before: Option<&Snapshot>) -> Snapshot {
-    let parts = Parts { catalog: Arc::clone(catalog), addresses: &example.addresses, live, rotation: 0 };
+    // As the writer does: names do not change when weights do.
+    let answers = match before {
+        Some(before) => Arc::clone(&before.answers),
+        None => Answers::build(catalog, &example.addresses, 1),
+    };
+    let parts =
+        Parts { catalog: Arc::clone(catalog), addresses: &example.addresses, answers, live, rotation: 0 };
     build(&parts, before)
 }
 

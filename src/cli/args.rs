@@ -37,7 +37,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE_OR_DIR", default_value = "/etc/teal")]
     pub config: PathBuf,
     /// Where addresses and the last good configuration are kept
-    /// [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/teal, else ~/.local/state/teal]
+    /// [default: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/teal`, else `~/.local/state/teal`]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
     /// The control socket [default: `[admin] socket`, else like --socket of the other commands]
@@ -81,7 +81,7 @@ pub struct CheckArguments {
 #[derive(Debug, Args)]
 pub struct DaemonArguments {
     /// The daemon's control socket
-    /// [default: admin.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/teal or /run/teal]
+    /// [default: admin.sock in `$RUNTIME_DIRECTORY`, `$XDG_RUNTIME_DIR/teal` or `/run/teal`]
     #[arg(long, value_name = "PATH", env = "TEAL_SOCKET")]
     pub socket: Option<PathBuf>,
 }

@@ -3,11 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
 
-use crate::admin::Server;
-use crate::net::{Accept, AcceptError, ControlSocket, Listener, holder};
+use crate::admin::{Facts, Server};
+use crate::net::{Accept, AcceptError, ControlSocket, ListenOptions, Listener, accept_loop, holder};
+use crate::state::Problems;
 
 /// What keeps an address from being listened at, and what to do.
 pub fn explain(address: SocketAddr, error: &io::Error) -> String {
@@ -58,5 +62,58 @@ impl Accept<ControlSocket> for Http {
 
     fn failed(&mut self, error: AcceptError) {
         Server::accept_failed(error);
+    }
+}
+
+/// How long the metrics address rests when it cannot be had.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The listener of `/metrics`: an address that cannot be had is tried again each second.
+pub struct MetricsListener {
+    /// The address wanted.
+    pub listen: SocketAddr,
+    /// What serves its connections.
+    pub server: Server,
+    /// Is told the address once it is listened at.
+    pub facts: Arc<Facts>,
+    /// Is told why not.
+    pub problems: Problems,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+impl MetricsListener {
+    /// Tries to listen.
+    pub fn bind(&self) -> Option<Listener> {
+        match Listener::bind(self.listen, ListenOptions::default()) {
+            Ok(listener) => {
+                self.problems.clear("metrics");
+                self.facts.metrics.store(Some(Arc::new(listener.address())));
+                Some(listener)
+            }
+            Err(error) => {
+                let cause = explain(self.listen, &error);
+                self.problems
+                    .set("metrics", format!("cannot serve metrics at {}: {error}; {cause}", self.listen));
+                None
+            }
+        }
+    }
+
+    /// Serves, from the moment when the address can be had.
+    pub async fn run(self, mut bound: Option<Listener>) {
+        let listener = loop {
+            if let Some(listener) = bound {
+                break listener;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+            bound = self.bind();
+        };
+        if let Err(error) = accept_loop(listener, self.stop, &mut Http(self.server)).await {
+            self.problems.set("metrics", format!("the metrics listener stopped: {error}; restart teal"));
+        }
     }
 }

@@ -126,7 +126,7 @@ impl Reloader {
             ReloadResult::Applied => tracing::info!(changes = ?report.changes, "configuration applied"),
             ReloadResult::Unchanged => tracing::info!("configuration unchanged"),
             ReloadResult::Rejected => {
-                tracing::error!("configuration rejected, the old one goes on:\n{message}")
+                tracing::error!("configuration rejected, the old one goes on:\n{message}");
             }
             ReloadResult::Refused => tracing::error!("configuration refused, the old one goes on: {message}"),
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::limits::{TooFewDescriptors, max_connections, raise_descriptors};
-use super::listeners::{Http, explain};
+use super::listeners::{Http, MetricsListener};
 use super::plane::ProxyPlane;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
@@ -24,7 +24,7 @@ use crate::config::{self, Loaded, ReportStyle};
 use crate::dns::{Dns, DnsMetrics};
 use crate::model::{Catalog, HostNetworks, Route, Service, Settings};
 use crate::net::unix::ControlSocketError;
-use crate::net::{ControlSocket, ListenOptions, Listener, Workers, accept_loop, host, route};
+use crate::net::{ControlSocket, Workers, accept_loop, host, route};
 use crate::provider::files;
 use crate::provider::watch::Watcher;
 use crate::proxy::Shared;
@@ -253,7 +253,7 @@ impl Builder {
             connections: Arc::new(connections),
             reload: reload.clone(),
         };
-        self.start_admin(context, socket, &tasks).await;
+        self.start_admin(context, socket, &tasks);
         tasks.spawn(watchdog::run(Arc::clone(&workers), resolver.handle().clone(), self.stop.clone()));
         tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
         let (stop, facts) = (self.stop, self.facts);
@@ -325,7 +325,7 @@ impl Builder {
         }
     }
 
-    async fn start_admin(&self, context: Context, socket: ControlSocket, tasks: &TaskTracker) {
+    fn start_admin(&self, context: Context, socket: ControlSocket, tasks: &TaskTracker) {
         let limits = Limits { connections: HTTP_CONNECTIONS };
         let control = Server::new(admin::control::routes(context.clone()), limits, self.stop.clone());
         let stop = self.stop.clone();
@@ -354,47 +354,3 @@ const REQUESTS: usize = 8;
 const SETTLE_FOLDER: Duration = Duration::from_secs(2);
 /// Connections to the control socket, and to the metrics listener.
 const HTTP_CONNECTIONS: usize = 64;
-/// How long the metrics address rests when it cannot be had.
-const RETRY: Duration = Duration::from_secs(1);
-
-struct MetricsListener {
-    listen: SocketAddr,
-    server: Server,
-    facts: Arc<Facts>,
-    problems: Problems,
-    stop: CancellationToken,
-}
-
-impl MetricsListener {
-    fn bind(&self) -> Option<Listener> {
-        match Listener::bind(self.listen, ListenOptions::default()) {
-            Ok(listener) => {
-                self.problems.clear("metrics");
-                self.facts.metrics.store(Some(Arc::new(listener.address())));
-                Some(listener)
-            }
-            Err(error) => {
-                let cause = explain(self.listen, &error);
-                self.problems
-                    .set("metrics", format!("cannot serve metrics at {}: {error}; {cause}", self.listen));
-                None
-            }
-        }
-    }
-
-    async fn run(self, mut bound: Option<Listener>) {
-        let listener = loop {
-            if let Some(listener) = bound {
-                break listener;
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY) => {}
-            }
-            bound = self.bind();
-        };
-        if let Err(error) = accept_loop(listener, self.stop, &mut Http(self.server)).await {
-            self.problems.set("metrics", format!("the metrics listener stopped: {error}; restart teal"));
-        }
-    }
-}

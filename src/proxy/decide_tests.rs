@@ -7,7 +7,7 @@ use super::*;
 use crate::model::testing::{catalog, color, service};
 use crate::model::{Color, OnColorDown, Service, ServiceName};
 use crate::state::build::{Addresses, Parts, build};
-use crate::state::{Live, Snapshot};
+use crate::state::{Answers, Live, Snapshot};
 
 /// `count` endpoints whose ports begin at `first`.
 fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
@@ -23,7 +23,8 @@ fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snap
     let addresses = Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews };
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
     let catalog = Arc::new(catalog(vec![service]));
-    build(&Parts { catalog, addresses: &addresses, live, rotation: 0 }, before)
+    let answers = Answers::build(&catalog, &addresses, 1);
+    build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0 }, before)
 }
 
 fn route(via: Via) -> Route {

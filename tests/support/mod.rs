@@ -17,7 +17,7 @@ use teal::model::{Catalog, Color, HostNetworks, Service};
 use teal::net::Workers;
 use teal::proxy::{Plane, Shared, wanted};
 use teal::state::build::{Addresses, Parts, build};
-use teal::state::{ClosedReason, ColorState, ErrorReason, Live, Snapshot, SnapshotCell};
+use teal::state::{Answers, ClosedReason, ColorState, ErrorReason, Live, Snapshot, SnapshotCell};
 
 /// Nothing that works takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -79,8 +79,9 @@ impl House {
     pub fn successor(&self, catalog: Catalog) -> Snapshot {
         let addresses = catalog.services.iter().map(|(name, service)| (name.clone(), addresses(service)));
         let addresses = addresses.collect();
-        let parts =
-            Parts { catalog: Arc::new(catalog), addresses: &addresses, live: &self.live, rotation: 0 };
+        let answers = Answers::build(&catalog, &addresses, 1);
+        let catalog = Arc::new(catalog);
+        let parts = Parts { catalog, addresses: &addresses, answers, live: &self.live, rotation: 0 };
         build(&parts, Some(&self.snapshot.load()))
     }
 
