@@ -4,6 +4,8 @@
 //! deadline. That something is *not* reported is looked at for a moment, after the watcher has taken in
 //! everything that happened.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -409,11 +411,8 @@ fn without_inotify_the_files_are_looked_at_from_time_to_time() {
         let Some(output) = in_user_namespace("without_inotify_the_files_are_looked_at_from_time_to_time")
         else {
             // Not by a macro: its output would be swallowed.
-            writeln!(
-                std::io::stderr(),
-                "SKIPPED the test of polling: unshare(1) is missing or may not make a user namespace here"
-            )
-            .unwrap();
+            let why = "unshare(1) is missing or may not make a user namespace here";
+            std::io::stderr().write_all(format!("SKIPPED the test of polling: {why}\n").as_bytes()).unwrap();
             return;
         };
         assert!(output.status.success(), "{output:?}");

@@ -231,7 +231,7 @@ mod tests {
         }
         let last = now + 49 * 90 * MS;
         assert_eq!(pending.wake_at(settle), Some(last + settle));
-        assert_eq!(pending.report(last + 99 * MS, settle), Report::NotNow);
+        assert_eq!(pending.report(last + settle / 2, settle), Report::NotNow);
         assert_eq!(pending.report(last + settle, settle), Report::Now);
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let (mut pending, now) = start();
         pending.removed("a", now);
         pending.main_missing(now);
-        assert_eq!(pending.report(now + ABSENCE - MS, NO_SETTLE), Report::NotNow);
+        assert_eq!(pending.report(now + ABSENCE / 2, NO_SETTLE), Report::NotNow);
         pending.main_present();
         pending.arrived(&"a", now + MS);
         assert_eq!(pending.report(now + MS, NO_SETTLE), Report::Now);
