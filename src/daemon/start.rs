@@ -147,7 +147,7 @@ impl Daemon {
         ensure_route(&settings, &base.problems).await;
         let builder =
             Builder { options, ordinary, facts, base, settings, max, stop: CancellationToken::new() };
-        builder.build(first, socket).await
+        builder.build(first, watcher, socket).await
     }
 }
 
