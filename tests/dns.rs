@@ -1,5 +1,7 @@
 //! DNS over real sockets on loopback: UDP in bursts and on wildcard addresses, TCP in pieces and in bulk.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/dns.rs"]

@@ -1,5 +1,7 @@
 //! What DNS answers, rule by rule, each named after the section that asks for it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/dns.rs"]
 mod support;
 

@@ -1,11 +1,17 @@
 //! EDNS, sizes and truncation, each rule named after the section that asks for it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/dns.rs"]
 mod support;
 
+use std::sync::{Arc, LazyLock};
+
+use hickory_proto::op::Edns;
 use proptest::prelude::*;
 use support::*;
 use teal::dns::{Rcode, Scope, Verdict, answer};
+use teal::state::Answers;
 
 const A_LINE: &str = "NoError aa rd ra | an servicea.local. 30 A 127.80.0.11";
 
@@ -120,7 +126,7 @@ fn rfc6891_7_truncation_keeps_the_opt_and_honours_the_client_s_size() {
     for (payload, octets_max) in [(0, 512), (511, 512), (512, 512), (700, 700), (1232, 1232), (65535, 1232)] {
         let reply = ask_crowded(&query(payload), UDP, octets_max);
         assert!(reply.message.metadata.truncation, "{payload}");
-        assert_eq!(reply.message.edns.as_ref().map(|edns| edns.max_payload()), Some(1232), "{payload}");
+        assert_eq!(reply.message.edns.as_ref().map(Edns::max_payload), Some(1232), "{payload}");
         assert!(reply.bytes.len() > octets_max - 60, "{payload}: {}", reply.bytes.len());
     }
 }
@@ -178,13 +184,16 @@ fn packets() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+static ANSWERS: LazyLock<Arc<Answers>> = LazyLock::new(|| World::small().answers());
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn any_packet_gets_a_sound_reply_or_none(packet in packets(), asked in prop::sample::select(vec![UDP, TCP, STRANGER])) {
-        let mut out = Vec::new();
-        let verdict = answer(&packet, asked, &World::small().answers(), &mut out);
+        let mut out = Vec::with_capacity(2 * 1232);
+        let verdict = answer(&packet, asked, &ANSWERS, &mut out);
+        prop_assert_eq!(out.capacity(), 2 * 1232);
         let silent = packet.len() < 12 || packet[2] & 0x80 != 0;
         prop_assert_eq!(matches!(verdict, Verdict::Drop(_)), silent);
         prop_assert_eq!(out.is_empty(), silent);
@@ -209,7 +218,7 @@ proptest! {
     fn names_in_any_case_get_the_same_records(upper in prop::collection::vec(any::<bool>(), 20)) {
         let name: String = "green.servicea.local".chars().zip(&upper)
             .map(|(c, upper)| if *upper { c.to_ascii_uppercase() } else { c }).collect();
-        let reply = Query::new(&name, A).ask(&World::small().answers(), UDP);
+        let reply = Query::new(&name, A).ask(&ANSWERS, UDP);
         prop_assert_eq!(reply.line(), format!("NoError aa rd ra | an {name}. 30 A 127.80.0.13"));
     }
 }

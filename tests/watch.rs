@@ -4,6 +4,8 @@
 //! deadline. That something is *not* reported is looked at for a moment, after the watcher has taken in
 //! everything that happened.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -111,15 +113,15 @@ fn each_rename_over_the_file_is_reported() {
     watched.expect_nothing();
     let mut delays: Vec<Duration> = (1..=20)
         .map(|round| {
+            let begin = Instant::now();
             replace_by_rename(&config, &round.to_string());
-            let renamed = Instant::now();
             let seen = watched.expect_change();
             watched.expect_text(&round.to_string());
-            seen.saturating_duration_since(renamed)
+            seen.saturating_duration_since(begin)
         })
         .collect();
     delays.sort();
-    println!("from rename to report: median {:?}, longest {:?}", delays[10], delays[19]);
+    println!("to write, rename and see the report: median {:?}, longest {:?}", delays[10], delays[19]);
     watched.expect_nothing();
 }
 
@@ -254,6 +256,64 @@ fn changes_elsewhere_do_not_let_a_half_written_file_through() {
     drop(file);
     watched.expect_change();
     watched.expect_text("half+a2");
+}
+
+#[test]
+fn what_is_read_while_somebody_writes_again_and_again_is_always_whole() {
+    const ROUNDS: u32 = 1000;
+    let text = |round: u32| format!("begin {round} {} end", "x".repeat(50_000));
+    let root = root(&[("teal.toml", &text(0))]);
+    let config = root.path().join("teal.toml");
+    let watched = Watched::start(&config, NO_SETTLE);
+    let path = config.clone();
+    let writer = thread::spawn(move || {
+        for round in 1..=ROUNDS {
+            let text = text(round);
+            let mut file = File::create(&path).unwrap();
+            for piece in text.as_bytes().chunks(20_000) {
+                file.write_all(piece).unwrap();
+                thread::yield_now();
+            }
+            drop(file);
+            // Now and then a time in which it can be read, of a length that makes the next write fall
+            // before, into and after the reading.
+            if round % 4 == 0 {
+                thread::sleep(Duration::from_micros(u64::from(round % 100) * 200));
+            }
+        }
+    });
+    let mut reads = 0;
+    let mut last = String::new();
+    while last != text(ROUNDS) {
+        watched.expect_change();
+        // While the writer is at it, there may be no whole file to be had in that time.
+        let Ok(mut sources) = block_on(watched.handle.read(Duration::from_millis(20))) else { continue };
+        last = sources.files.remove(0).text;
+        assert!(last.starts_with("begin ") && last.ends_with(" end"), "{} bytes were read", last.len());
+        reads += 1;
+    }
+    println!("{reads} whole files were read while {ROUNDS} were written");
+    writer.join().unwrap();
+}
+
+#[test]
+fn renames_without_a_rest_do_not_keep_it_from_being_read() {
+    let root = root(&[("teal.toml", "old")]);
+    let config = root.path().join("teal.toml");
+    let watched = Watched::start(&config, NO_SETTLE);
+    let stop = CancellationToken::new();
+    let (path, token) = (config.clone(), stop.clone());
+    let writer = thread::spawn(move || {
+        while !token.is_cancelled() {
+            replace_by_rename(&path, "whole");
+        }
+    });
+    for _ in 0..20 {
+        watched.expect_change();
+        watched.expect_text("whole");
+    }
+    stop.cancel();
+    writer.join().unwrap();
 }
 
 #[test]
@@ -409,11 +469,8 @@ fn without_inotify_the_files_are_looked_at_from_time_to_time() {
         let Some(output) = in_user_namespace("without_inotify_the_files_are_looked_at_from_time_to_time")
         else {
             // Not by a macro: its output would be swallowed.
-            writeln!(
-                std::io::stderr(),
-                "SKIPPED the test of polling: unshare(1) is missing or may not make a user namespace here"
-            )
-            .unwrap();
+            let why = "unshare(1) is missing or may not make a user namespace here";
+            std::io::stderr().write_all(format!("SKIPPED the test of polling: {why}\n").as_bytes()).unwrap();
             return;
         };
         assert!(output.status.success(), "{output:?}");

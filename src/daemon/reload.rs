@@ -12,14 +12,12 @@ use crate::admin::report::{ReloadReport, ReloadResult};
 use crate::admin::{Facts, ReloadRequest};
 use crate::config::{self, Loaded, ReportStyle, Sources};
 use crate::model::Settings;
-use crate::provider::watch::WatchHandle;
+use crate::provider::watch::{PATIENCE, WatchHandle};
 use crate::state::{Now, Problems, Removal, StateDirectory, Writer};
 use crate::telemetry::names::{
     CONFIG_DEGRADED, CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_RELOADS,
 };
 
-/// How long a reload by hand waits for a file that somebody is writing.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// How often drains and series of services that are gone are looked after.
 const TICK: Duration = Duration::from_secs(1);
 

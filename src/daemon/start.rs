@@ -25,8 +25,7 @@ use crate::dns::{Dns, DnsMetrics};
 use crate::model::{Catalog, HostNetworks, Route, Service, Settings};
 use crate::net::unix::ControlSocketError;
 use crate::net::{ControlSocket, Workers, accept_loop, host, route};
-use crate::provider::files;
-use crate::provider::watch::Watcher;
+use crate::provider::watch::{PATIENCE, Watcher};
 use crate::proxy::Shared;
 use crate::proxy::plane::Plane;
 use crate::state::{Base, First, Live, Problems, Removal, SnapshotCell, StateDirectory, StateError, Writer};
@@ -136,7 +135,9 @@ impl Daemon {
             problems: Problems::default(),
             rotation: places::host_rotation(),
         };
-        let catalog = first_catalog(&options, &base, &facts)?;
+        // Watches from before the first read, so that no change is missed.
+        let watcher = Watcher::new(&options.config, Duration::ZERO);
+        let catalog = first_catalog(&options, &watcher, &base, &facts).await?;
         let settings = catalog.settings.clone();
         let descriptors = raise_descriptors();
         let listeners = listener_count(&catalog);
@@ -146,13 +147,18 @@ impl Daemon {
         ensure_route(&settings, &base.problems).await;
         let builder =
             Builder { options, ordinary, facts, base, settings, max, stop: CancellationToken::new() };
-        builder.build(first, socket).await
+        builder.build(first, watcher, socket).await
     }
 }
 
 /// Reads the configuration, or the last good one where it is broken.
-fn first_catalog(options: &Options, base: &Base, facts: &Facts) -> Result<Catalog, StartError> {
-    let broken = match files::read(&options.config) {
+async fn first_catalog(
+    options: &Options,
+    watcher: &Watcher,
+    base: &Base,
+    facts: &Facts,
+) -> Result<Catalog, StartError> {
+    let broken = match watcher.handle().read(PATIENCE).await {
         Ok(sources) => match config::load(&sources) {
             Ok(Loaded { catalog, warnings }) => {
                 for warning in warnings {
@@ -224,7 +230,12 @@ struct Builder {
 }
 
 impl Builder {
-    async fn build(self, first: First, socket: ControlSocket) -> Result<Daemon, StartError> {
+    async fn build(
+        self,
+        first: First,
+        watcher: Watcher,
+        socket: ControlSocket,
+    ) -> Result<Daemon, StartError> {
         let snapshot = Arc::clone(first.cell());
         let networks = self.follow_networks().await;
         let workers = Arc::new(Workers::start(Workers::default_count())?);
@@ -240,7 +251,7 @@ impl Builder {
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
         let tasks = TaskTracker::new();
-        self.start_reloading(writer, requests, &reload, (&tasks, &shared));
+        self.start_reloading((writer, watcher), requests, &reload, (&tasks, &shared));
         let limit = self.max;
         let connections = move || ConnectionsReport { open: shared.open_count(), max: limit };
         let context = Context {
@@ -287,14 +298,14 @@ impl Builder {
 
     fn start_reloading(
         &self,
-        writer: Writer,
+        (writer, watcher): (Writer, Watcher),
         requests: mpsc::Receiver<ReloadRequest>,
         reload: &mpsc::Sender<ReloadRequest>,
         (tasks, shared): (&TaskTracker, &Arc<Shared>),
     ) {
         let config = &self.options.config;
         let of_folder = if config.is_dir() { SETTLE_FOLDER } else { Duration::ZERO };
-        let watcher = Watcher::new(config, self.settings.reload.settle.unwrap_or(of_folder));
+        watcher.handle().set_settle(self.settings.reload.settle.unwrap_or(of_folder));
         let (listeners, shared) = (listener_count(&writer.cell().load().catalog), Arc::clone(shared));
         let problems = self.base.problems.clone();
         let applied = move |settings: &Settings| match max_connections(

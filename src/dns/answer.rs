@@ -2,7 +2,7 @@
 //!
 //! Pure: bytes and the name table in, bytes and a verdict out; no socket, no clock. Ordinary queries
 //! (one question, class IN, at most an OPT) are decided and encoded here without allocation; whatever
-//! is odd about a packet is judged by [`super::odd`] with hickory's parser.
+//! is odd about a packet is judged by `odd` with hickory's parser.
 
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Section, Transport};

@@ -100,7 +100,7 @@ impl Received {
                 std::array::from_fn(|_| [IoSliceMut::new(chunks.next().unwrap_or_default())]);
             let flags = MsgFlags::MSG_DONTWAIT;
             let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
-            self.facts.extend(received.filter_map(|message| facts_of(&message)));
+            self.facts.extend(received.map(|message| facts_of(&message)));
             let unknown = |facts: &Facts| facts.asked_at == AskedAt::Bound;
             if self.wildcard != Wildcard::No && self.facts.iter().any(unknown) {
                 // The sizes in the notes may have shrunk: the next batch gets new ones.
@@ -129,13 +129,14 @@ fn new_headers(wildcard: Wildcard) -> Headers {
     MultiHeaders::preallocate(BATCH, control)
 }
 
-/// Always something: the kernel names the sender of each UDP datagram.
-fn facts_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Facts> {
-    let address = message.address?;
-    let peer = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+fn facts_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Facts {
+    let v4 = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in);
+    let v6 = message.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in6);
+    let peer = match (v4, v6) {
         (Some(v4), _) => SocketAddr::V4(SocketAddrV4::from(*v4)),
         (None, Some(v6)) => SocketAddr::V6(SocketAddrV6::from(*v6)),
-        (None, None) => return None,
+        // The kernel names the sender of each UDP datagram; sending to this address fails.
+        (None, None) => SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
     };
     let control = message.cmsgs().into_iter().flatten();
     let asked_at = control.fold(AskedAt::Bound, |known, control| match control {
@@ -148,7 +149,7 @@ fn facts_of(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Facts> {
         _ => known,
     });
     let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
-    Some(Facts { octets: message.bytes, cut, peer, asked_at })
+    Facts { octets: message.bytes, cut, peer, asked_at }
 }
 
 /// Replies on their way out. Buffers are kept from batch to batch.

@@ -90,7 +90,7 @@ pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) 
         };
         // Only a runtime that goes down cannot tell.
         ready?;
-        let received = worker.socket.try_io(Interest::READABLE, || worker.received.receive(&worker.socket));
+        let received = worker.receive();
         if worker.turn(received).await == Turn::Full {
             tokio::task::yield_now().await;
         }
@@ -124,6 +124,20 @@ struct Worker {
 }
 
 impl Worker {
+    /// Receives a batch. Less than a whole one means that nothing is left, which is reported as if
+    /// the kernel had said so: the wait for more begins without the call that would only find nothing.
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut part = None;
+        let whole = self.socket.try_io(Interest::READABLE, || match self.received.receive(&self.socket)? {
+            BATCH => Ok(BATCH),
+            datagrams => {
+                part = Some(datagrams);
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        });
+        part.map_or(whole, Ok)
+    }
+
     /// Answers a batch that was received and sends the replies.
     async fn turn(&mut self, received: io::Result<usize>) -> Turn {
         let datagrams = match received {

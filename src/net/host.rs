@@ -3,7 +3,7 @@
 //! `daemon` runs [`follow`]; DNS and proxy read the result where `allow_from` says `host` or `bridges`.
 //! Nothing here decides who may enter: that is [`AllowFrom`](crate::model::AllowFrom)'s.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct HostAddress {
 ///
 /// Link-local subnets of IPv6 are left out: every link has the same one, so that a bridge's would let
 /// in whoever is on any link.
-pub fn networks(bridges: &HashSet<u32>, addresses: &[HostAddress]) -> HostNetworks {
+pub fn networks(bridges: &BTreeSet<u32>, addresses: &[HostAddress]) -> HostNetworks {
     let subnets: BTreeSet<IpNet> = addresses
         .iter()
         .filter(|address| bridges.contains(&address.interface))
@@ -179,7 +179,7 @@ mod tests {
             address(3, "fd00:1::1/64"),
             address(3, "fe80::1/64"),
         ];
-        let seen = networks(&HashSet::from([3]), &addresses);
+        let seen = networks(&BTreeSet::from([3]), &addresses);
         assert_eq!(seen.own.len(), 5);
         let subnets: Vec<_> = seen.bridges.iter().map(ToString::to_string).collect();
         assert_eq!(subnets, ["172.17.0.0/16", "fd00:1::/64"]);
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn two_addresses_of_one_subnet_make_one_and_no_bridge_lets_everybody_in() {
         let addresses = [address(3, "10.0.0.1/24"), address(3, "10.0.0.2/24"), address(4, "10.9.0.1/0")];
-        let seen = networks(&HashSet::from([3, 4]), &addresses);
+        let seen = networks(&BTreeSet::from([3, 4]), &addresses);
         assert_eq!(seen.bridges, ["10.0.0.0/24".parse::<IpNet>().unwrap()]);
     }
 

@@ -6,6 +6,7 @@ pub mod accept;
 pub mod holder;
 pub mod host;
 pub mod listen;
+pub mod overlap;
 pub mod route;
 mod rtnl;
 pub mod stream;

@@ -4,26 +4,20 @@
 //! pool itself, and programs may listen there. The route is left in place when the daemon ends, so that
 //! during a restart packets for VIPs do not follow the default route out of the host.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use rustix::io::Errno;
 
 use super::host::own_address;
+use super::overlap::{Conflict, Known, KnownRoute, TABLE_LOCAL};
 use super::rtnl::{self, RtnlError};
 use crate::model::VipPool;
-
-/// The table that the kernel asks first, of addresses that are its own.
-const TABLE_LOCAL: u32 = 255;
-/// The table of ordinary routes.
-const TABLE_MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
-/// Routes up to this length are default routes: 0.0.0.0/0, and its two halves, which VPNs set.
-const DEFAULT_PREFIX_MAX: u8 = 1;
 
 /// How the route came to be, or that none is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,114 +83,6 @@ pub enum RouteError {
     },
 }
 
-/// A route or an address that is in the way of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflict {
-    /// Its network.
-    pub net: Ipv4Net,
-    /// Its device; none for routes that lead nowhere.
-    pub device: Option<String>,
-    /// What it is.
-    pub kind: ConflictKind,
-}
-
-/// What is in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConflictKind {
-    /// A route of the table `main`.
-    Route,
-    /// A route of the table `local`.
-    LocalRoute,
-    /// An address of an interface.
-    Address,
-}
-
-impl std::fmt::Display for Conflict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kind = match self.kind {
-            ConflictKind::Route => "the route",
-            ConflictKind::LocalRoute => "the route in table local",
-            ConflictKind::Address => "the address",
-        };
-        write!(f, "{kind} {}", self.net)?;
-        match &self.device {
-            Some(device) => write!(f, " of device {device}"),
-            None => write!(f, " without a device"),
-        }
-    }
-}
-
-/// A route, as far as it matters here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownRoute {
-    /// Where it leads to.
-    pub net: Ipv4Net,
-    /// The number of its table.
-    pub table: u32,
-    /// Its device, if it has one.
-    pub device: Option<u32>,
-    /// Whether it makes its addresses the host's own.
-    pub kind: RouteType,
-}
-
-/// What is known of this host before a route is added.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// IPv4 routes of all tables.
-    pub routes: Vec<KnownRoute>,
-    /// IPv4 addresses with their subnets, by interface.
-    pub addresses: Vec<(u32, Ipv4Net)>,
-    /// Names of interfaces.
-    pub devices: Vec<(u32, String)>,
-    /// The loopback interface.
-    pub loopback: Option<u32>,
-}
-
-impl Known {
-    /// Whether the very route of `pool` is there.
-    pub fn has_route(&self, pool: Ipv4Net) -> bool {
-        self.routes.iter().any(|route| {
-            route.net == pool
-                && route.table == TABLE_LOCAL
-                && route.kind == RouteType::Local
-                && route.device == self.loopback
-        })
-    }
-
-    /// What is in the way of `pool`: a route, other than a default route, or an address that has an
-    /// address in common with it. Of several the most telling one: an ordinary route, then an address.
-    pub fn conflict(&self, pool: Ipv4Net) -> Option<Conflict> {
-        let route =
-            |table, kind| {
-                let mut routes = self.routes.iter().filter(move |route| route.table == table);
-                let route = routes.find(|route| !is_default(route.net) && overlap(route.net, pool))?;
-                Some(Conflict { net: route.net, device: self.device(route.device?), kind })
-                    .or(Some(Conflict { net: route.net, device: None, kind }))
-            };
-        let address = || {
-            let (interface, net) = self.addresses.iter().find(|(_, net)| overlap(*net, pool))?;
-            let device = self.device(*interface);
-            Some(Conflict { net: *net, device, kind: ConflictKind::Address })
-        };
-        route(TABLE_MAIN, ConflictKind::Route)
-            .or_else(address)
-            .or_else(|| route(TABLE_LOCAL, ConflictKind::LocalRoute))
-    }
-
-    fn device(&self, index: u32) -> Option<String> {
-        self.devices.iter().find(|(known, _)| *known == index).map(|(_, name)| name.clone())
-    }
-}
-
-fn is_default(net: Ipv4Net) -> bool {
-    net.prefix_len() <= DEFAULT_PREFIX_MAX
-}
-
-/// Two networks have an address in common only if one contains the other.
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
-}
-
 /// Sees to it that `pool` has its route. Needs no privilege if the route is there.
 ///
 /// # Errors
@@ -224,11 +110,14 @@ pub async fn ensure(pool: VipPool) -> Result<RouteState, RouteError> {
     }
 }
 
-/// Takes the route of `pool` away, if it is there.
+/// Takes the route of `pool` away, if it is there; not one that the kernel made for an address.
 ///
 /// # Errors
 /// The kernel refuses.
 pub async fn remove(pool: VipPool) -> Result<Removal, RouteError> {
+    if pool.is_loopback() {
+        return Ok(Removal::NotThere);
+    }
     let pool = pool.0.trunc();
     let failed = |source| RouteError::Kernel { pool, source };
     let (known, messages) = look().await.map_err(failed)?;
@@ -236,7 +125,7 @@ pub async fn remove(pool: VipPool) -> Result<Removal, RouteError> {
     for message in messages {
         let Some(route) = known_route(&message) else { continue };
         let only = Known { routes: vec![route], loopback: known.loopback, ..Known::default() };
-        if !only.has_route(pool) {
+        if !only.has_route(pool) || message.header.protocol == RouteProtocol::Kernel {
             continue;
         }
         match rtnl::ask(async |handle| handle.route().del(message).execute().await).await {
@@ -300,19 +189,18 @@ fn device_name(link: &LinkMessage) -> Option<(u32, String)> {
 }
 
 fn known_route(message: &RouteMessage) -> Option<KnownRoute> {
-    let mut destination = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let mut destination = Ipv4Addr::UNSPECIFIED;
     let mut table = u32::from(message.header.table);
     let mut device = None;
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => destination = IpAddr::V4(*ip),
+            RouteAttribute::Destination(RouteAddress::Inet(ip)) => destination = *ip,
             RouteAttribute::Destination(_) => return None,
             RouteAttribute::Table(number) => table = *number,
             RouteAttribute::Oif(index) => device = Some(*index),
             _ => {}
         }
     }
-    let IpAddr::V4(destination) = destination else { return None };
     let net = Ipv4Net::new(destination, message.header.destination_prefix_length).ok()?;
     Some(KnownRoute { net, table, device, kind: message.header.kind })
 }

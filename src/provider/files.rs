@@ -216,7 +216,7 @@ fn read_stable(path: &Path) -> Result<String, ReadError> {
     Err(ReadError::Unstable { path: path.to_owned() })
 }
 
-/// The content, or nothing when the file or what is at its path changed meanwhile.
+/// The content, or nothing when it changed meanwhile.
 fn read_once(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     let failed = |error| ReadError::of(path, error);
     // Without NONBLOCK, opening a named pipe would hang.
@@ -231,9 +231,10 @@ fn read_once(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(ReadError::TooLarge { path: path.to_owned() });
     }
-    let unchanged = Stamp::of(&before) == Stamp::of(&file.metadata().map_err(failed)?)
-        && fs::metadata(path).is_ok_and(|now| Stamp::of(&before) == Stamp::of(&now))
-        && bytes.len() as u64 == before.len();
+    // That another file was renamed over it meanwhile does not matter: this one is whole.
+    let after = file.metadata().map_err(failed)?;
+    let unchanged =
+        Stamp::of(&before).has_content_of(Stamp::of(&after)) && bytes.len() as u64 == before.len();
     Ok(unchanged.then_some(bytes))
 }
 
@@ -257,6 +258,12 @@ impl Stamp {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
+    }
+
+    /// Whether nobody wrote between two looks at one file. Its status may have changed, for example
+    /// because it was removed.
+    fn has_content_of(self, other: Self) -> bool {
+        (self.size, self.modified) == (other.size, other.modified)
     }
 }
 

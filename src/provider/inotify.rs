@@ -34,10 +34,10 @@ pub(super) type Key = (i32, OsString);
 /// Why the kernel does not watch. Ours or the operator's fault; polling helps.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WatchError {
-    /// EMFILE or ENFILE of inotify_init1(2).
+    /// EMFILE or ENFILE when the instance was made.
     #[error("no inotify instance is left for this user: raise the sysctl fs.inotify.max_user_instances")]
     Instances,
-    /// ENOSPC of inotify_add_watch(2).
+    /// ENOSPC when a watch was added.
     #[error("no inotify watch is left for this user: raise the sysctl fs.inotify.max_user_watches")]
     Watches,
     /// A folder with configuration files cannot be listed.
@@ -188,13 +188,12 @@ impl Notifications {
                 flags |= WRITES | WatchFlags::ATTRIB;
             }
             let Some(watch) = self.add(path, flags, interest)? else { continue };
-            match watched.get_mut(&watch) {
+            if let Some(Watched::Folder { interest: others, .. }) = watched.get_mut(&watch) {
                 // One folder under two paths, by a bind mount.
-                Some(Watched::Folder { interest: others, .. }) => others.merge(interest.clone()),
-                _ => {
-                    let folder = Watched::Folder { path: path.clone(), interest: interest.clone() };
-                    watched.insert(watch, folder);
-                }
+                others.merge(interest.clone());
+            } else {
+                let folder = Watched::Folder { path: path.clone(), interest: interest.clone() };
+                watched.insert(watch, folder);
             }
         }
         if let Some(path) = &plan.file

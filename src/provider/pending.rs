@@ -27,6 +27,9 @@ pub(super) struct Pending<K> {
     writing: HashMap<K, Writing>,
     /// Grows with every fact: equal at two moments means that nothing happened between them.
     generation: u64,
+    /// Grows with every fact but arrivals of whole files: equal at two moments means that whoever read
+    /// between them read whole files.
+    disturbances: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +62,14 @@ pub(super) enum Report {
 
 impl<K> Default for Pending<K> {
     fn default() -> Self {
-        Self { changed: None, gone: HashMap::new(), main_gone: None, writing: HashMap::new(), generation: 0 }
+        Self {
+            changed: None,
+            gone: HashMap::new(),
+            main_gone: None,
+            writing: HashMap::new(),
+            generation: 0,
+            disturbances: 0,
+        }
     }
 }
 
@@ -80,7 +90,7 @@ impl<K: Clone + Eq + Hash> Pending<K> {
     /// `key` has come to be, empty or not, and a writer may have it open.
     pub(super) fn created(&mut self, key: K, now: Instant) {
         self.gone.remove(&key);
-        self.generation += 1;
+        self.disturb();
         self.writing.entry(key).or_insert(Writing {
             since: now,
             certainty: Certainty::Unsure(now + QUIET),
@@ -90,7 +100,7 @@ impl<K: Clone + Eq + Hash> Pending<K> {
 
     /// Somebody wrote to `key`.
     pub(super) fn modified(&mut self, key: K, now: Instant) {
-        self.generation += 1;
+        self.disturb();
         let fresh = Writing { since: now, certainty: Certainty::Written, told: Told::No };
         self.writing.entry(key).or_insert(fresh).certainty = Certainty::Written;
     }
@@ -99,6 +109,7 @@ impl<K: Clone + Eq + Hash> Pending<K> {
     pub(super) fn removed(&mut self, key: K, now: Instant) {
         self.writing.remove(&key);
         self.gone.insert(key, now);
+        self.disturb();
         self.touch(now);
     }
 
@@ -107,6 +118,7 @@ impl<K: Clone + Eq + Hash> Pending<K> {
         for writing in self.writing.values_mut() {
             *writing = Writing { since: now, certainty: Certainty::Unsure(now + QUIET), told: writing.told };
         }
+        self.disturb();
         self.touch(now);
     }
 
@@ -158,6 +170,16 @@ impl<K: Clone + Eq + Hash> Pending<K> {
     /// Grows with every fact.
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Grows with every fact but arrivals of whole files.
+    pub(super) fn disturbances(&self) -> u64 {
+        self.disturbances
+    }
+
+    fn disturb(&mut self) {
+        self.disturbances += 1;
+        self.generation += 1;
     }
 
     /// When to ask again although no fact has come in.
@@ -231,7 +253,7 @@ mod tests {
         }
         let last = now + 49 * 90 * MS;
         assert_eq!(pending.wake_at(settle), Some(last + settle));
-        assert_eq!(pending.report(last + 99 * MS, settle), Report::NotNow);
+        assert_eq!(pending.report(last + settle / 2, settle), Report::NotNow);
         assert_eq!(pending.report(last + settle, settle), Report::Now);
     }
 
@@ -240,7 +262,7 @@ mod tests {
         let (mut pending, now) = start();
         pending.removed("a", now);
         pending.main_missing(now);
-        assert_eq!(pending.report(now + ABSENCE - MS, NO_SETTLE), Report::NotNow);
+        assert_eq!(pending.report(now + ABSENCE / 2, NO_SETTLE), Report::NotNow);
         pending.main_present();
         pending.arrived(&"a", now + MS);
         assert_eq!(pending.report(now + MS, NO_SETTLE), Report::Now);

@@ -32,6 +32,11 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// Between looks whether a writer has finished, while somebody waits for that, and before more of a flood
 /// of events is taken in.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Between reading and the look that decides whether somebody began to write meanwhile. The kernel cuts
+/// a file, or copies into it, first, and tells us when it is done with that.
+const SECOND_LOOK: Duration = Duration::from_millis(5);
+/// The same when a file was found empty, which is what one that is about to be written looks like.
+const SECOND_LOOK_EMPTY: Duration = Duration::from_millis(100);
 
 /// Watches a configuration until it is told to stop.
 #[derive(Debug)]
@@ -176,7 +181,8 @@ impl WatchHandle {
     }
 
     /// Reads the configuration, but not while somebody writes it: waits `patience` for that to end, and
-    /// reads again if somebody began meanwhile. [`PATIENCE`] suits.
+    /// reads again if somebody began meanwhile. [`PATIENCE`] suits. To be used after a report as well,
+    /// since the next writer may come at any moment.
     ///
     /// # Errors
     /// It cannot be read, or is still being written.
@@ -196,7 +202,8 @@ impl WatchHandle {
             let result = read.unwrap_or_else(|error| {
                 Err(ReadError::Io { path: self.shared.config.clone(), source: error.into() })
             });
-            if self.shared.look().generation == before.generation {
+            tokio::time::sleep(second_look(&result)).await;
+            if self.shared.look().disturbances == before.disturbances {
                 return result;
             }
             if Instant::now() >= deadline {
@@ -206,10 +213,16 @@ impl WatchHandle {
     }
 }
 
+fn second_look(result: &Result<Sources, ReadError>) -> Duration {
+    let has_empty =
+        result.as_ref().is_ok_and(|sources| sources.files.iter().any(|file| file.text.is_empty()));
+    if has_empty { SECOND_LOOK_EMPTY } else { SECOND_LOOK }
+}
+
 /// The state at one moment.
 struct Look {
     being_written: Option<PathBuf>,
-    generation: u64,
+    disturbances: u64,
 }
 
 impl Shared {
@@ -261,7 +274,7 @@ impl Shared {
         let being_written = notifications
             .as_ref()
             .and_then(|notifications| pending.being_written().map(|key| notifications.path(key)));
-        Look { being_written, generation: pending.generation() }
+        Look { being_written, disturbances: pending.disturbances() }
     }
 }
 

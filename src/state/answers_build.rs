@@ -1,8 +1,10 @@
 //! Builds the name table: zones first, then the names of each service, then what is left over.
 
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -22,6 +24,8 @@ pub(super) struct Builder<'a> {
     serial: u32,
     /// Apexes in wire format, in the order of the settings.
     zones: Vec<Box<[u8]>>,
+    /// Indexes of `zones`, deepest first: what lies in two zones belongs to the deeper one.
+    order: Rc<[usize]>,
     answers: Answers,
     /// Octets of an address that name its reverse zone.
     reverse_octets: u8,
@@ -35,12 +39,15 @@ impl<'a> Builder<'a> {
             name_below(&labels, &[0])
         });
         let zones: Vec<Box<[u8]>> = zones.collect();
+        let mut order: Vec<usize> = (0..zones.len()).collect();
+        order.sort_by_key(|index| Reverse(label_count(&zones[*index])));
         let names = HashMap::with_capacity(services * NAMES_PER_SERVICE * zones.len());
         Self {
             settings,
             serial,
             answers: Answers { names, zones: Vec::new(), apex_labels: Vec::new(), ttl: seconds(dns.ttl) },
             reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
+            order: order.into(),
             zones,
         }
     }
@@ -112,7 +119,7 @@ impl<'a> Builder<'a> {
 
     /// The names of a service in every zone, and of its addresses.
     pub(super) fn insert_service(&mut self, service: &Service, addresses: &Addresses) {
-        for index in self.zones_deepest_first() {
+        for index in Rc::clone(&self.order).iter().copied() {
             let name = name_below(&[service.name.as_str()], &self.zones[index]);
             let previews = service.colors.iter().zip(&addresses.previews);
             for (color, address) in previews {
@@ -157,7 +164,7 @@ impl<'a> Builder<'a> {
     /// `ns` in every zone, and its reverse name where that is ours.
     pub(super) fn insert_name_servers(&mut self) {
         let address = name_server_address(&self.settings.dns);
-        for index in self.zones_deepest_first() {
+        for index in Rc::clone(&self.order).iter().copied() {
             let zone = u16::try_from(index).expect("counted when the zones were inserted");
             self.insert(zone, name_below(&["ns"], &self.zones[index]), Records::Address(address));
         }
@@ -190,8 +197,7 @@ impl<'a> Builder<'a> {
     fn insert_pointer(&mut self, address: Ipv4Addr, target: Box<[u8]>) {
         let octets = address.octets();
         let kept = usize::from(self.reverse_octets);
-        let apex = reverse_name(&octets[..kept]);
-        let Some(zone) = self.answers.names.get(&apex).map(|node| node.zone) else { return };
+        let Some(zone) = self.reverse_zone(address) else { return };
         match self.answers.names.entry(reverse_name(&octets)) {
             Entry::Occupied(mut node) => {
                 if let Records::Apex { pointer: pointer @ None } = &mut node.get_mut().records {
@@ -207,15 +213,21 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The reverse zone of an address of the pool: they follow the zones, in the order of addresses.
+    fn reverse_zone(&self, address: Ipv4Addr) -> Option<u16> {
+        let pool = self.settings.vip.pool;
+        if !pool.contains(address) {
+            return None;
+        }
+        let offset = u32::from(address) - u32::from(pool.0.network());
+        let host_bits = 32 - 8 * u32::from(self.reverse_octets);
+        let index = offset.checked_shr(host_bits).unwrap_or(0);
+        u16::try_from(self.zones.len()).ok()?.checked_add(u16::try_from(index).ok()?)
+    }
+
     /// The first one to claim a name keeps it: apexes, then names of deeper zones.
     fn insert(&mut self, zone: u16, name: Box<[u8]>, records: Records) {
         self.answers.names.entry(name).or_insert(Node { zone, records });
-    }
-
-    fn zones_deepest_first(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.zones.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(label_count(&self.zones[*index])));
-        order
     }
 
     pub(super) fn finish(self) -> Answers {

@@ -88,7 +88,29 @@ pub fn name_below(labels: &[&str], parent: &[u8]) -> Box<[u8]> {
 
 /// The name under `in-addr.arpa` of the network that these octets begin (RFC 1035 §3.5).
 pub fn reverse_name(octets: &[u8]) -> Box<[u8]> {
-    let labels: Vec<String> = octets.iter().rev().map(u8::to_string).collect();
-    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-    name_below(&labels, b"\x07in-addr\x04arpa\0")
+    const SUFFIX: &[u8] = b"\x07in-addr\x04arpa\0";
+    const LABEL_OCTETS_MAX: usize = 4;
+    let mut name = Vec::with_capacity(octets.len() * LABEL_OCTETS_MAX + SUFFIX.len());
+    for octet in octets.iter().rev() {
+        let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        match octet {
+            0..10 => name.extend_from_slice(&[1, ones]),
+            10..100 => name.extend_from_slice(&[2, tens, ones]),
+            100.. => name.extend_from_slice(&[3, hundreds, tens, ones]),
+        }
+    }
+    name.extend_from_slice(SUFFIX);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reverse_name_has_the_octets_in_decimal_and_backwards() {
+        assert_eq!(*reverse_name(&[198, 18, 0, 9]), *b"\x019\x010\x0218\x03198\x07in-addr\x04arpa\0");
+        assert_eq!(*reverse_name(&[10]), *b"\x0210\x07in-addr\x04arpa\0");
+        assert_eq!(*reverse_name(&[]), *b"\x07in-addr\x04arpa\0");
+    }
 }

@@ -1,6 +1,7 @@
 //! A configuration made by hand, and queries and replies byte by byte.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -232,10 +233,10 @@ impl Reply {
     pub fn line(&self) -> String {
         let meta = &self.message.metadata;
         // 16 is BADVERS in an OPT and BADSIG in a TSIG.
-        let mut line = match u16::from(meta.response_code) {
+        let mut words = vec![match u16::from(meta.response_code) {
             16 => "BadVers".to_owned(),
             _ => format!("{:?}", meta.response_code),
-        };
+        }];
         let flags = [
             (meta.authoritative, "aa"),
             (meta.truncation, "tc"),
@@ -244,27 +245,22 @@ impl Reply {
             (meta.checking_disabled, "cd"),
             (meta.authentic_data, "ad"),
         ];
-        for (_, flag) in flags.iter().filter(|(set, _)| *set) {
-            line += " ";
-            line += flag;
-        }
+        words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
         let m = &self.message;
         for (section, records) in [("an", &m.answers), ("ns", &m.authorities), ("ar", &m.additionals)] {
-            for record in records {
+            words.extend(records.iter().map(|record| {
                 let kind = record.record_type();
-                line += &format!(" | {section} {} {} {kind} {}", record.name, record.ttl, record.data);
-            }
+                format!("| {section} {} {} {kind} {}", record.name, record.ttl, record.data)
+            }));
         }
         if let Some(edns) = &m.edns {
-            line += &format!(" | opt v{} {}", edns.version(), edns.max_payload());
-            if edns.flags().dnssec_ok {
-                line += " do";
-            }
-            for (code, option) in edns.options().as_ref() {
-                line += &format!(" {}:{:?}", u16::from(*code), Vec::<u8>::try_from(option).unwrap());
-            }
+            words.push(format!("| opt v{} {}", edns.version(), edns.max_payload()));
+            words.extend(edns.flags().dnssec_ok.then(|| "do".to_owned()));
+            words.extend(edns.options().as_ref().iter().map(|(code, option)| {
+                format!("{}:{:?}", u16::from(*code), Vec::<u8>::try_from(option).unwrap())
+            }));
         }
-        line
+        words.join(" ")
     }
 }
 
