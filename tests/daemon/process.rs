@@ -69,6 +69,12 @@ impl Place {
         Ipv4Addr::new(a, b, c, last)
     }
 
+    /// A loopback address outside of the pool that is this test's own.
+    pub fn outside(&self) -> Ipv4Addr {
+        let [a, b, c] = self.network;
+        Ipv4Addr::new(a, b | 0x40, c, 1)
+    }
+
     pub fn pool(&self) -> String {
         format!("{}/24", self.address(0))
     }
@@ -196,7 +202,8 @@ pub fn service(name: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
 pub fn service_with(name: &str, keys: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
     let mut text = format!("[services.{name}]\nports = [{{ listen = {PORT} }}]\n{keys}\n");
     for (color, weight, endpoint) in colors {
-        text += &format!("[services.{name}.colors.{color}]\nweight = {weight}\nendpoints = [\"{endpoint}\"]\n");
+        text +=
+            &format!("[services.{name}.colors.{color}]\nweight = {weight}\nendpoints = [\"{endpoint}\"]\n");
     }
     text
 }
