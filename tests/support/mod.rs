@@ -52,7 +52,9 @@ impl House {
 
     pub fn with_workers(catalog: Catalog, workers: usize) -> Self {
         let live = Arc::new(Live::default());
-        let empty = Snapshot { generation: 0, catalog: Arc::new(catalog.clone()), services: BTreeMap::new() };
+        let answers = Answers::build(&catalog, &BTreeMap::new(), 1);
+        let catalog_now = Arc::new(catalog.clone());
+        let empty = Snapshot { generation: 0, catalog: catalog_now, services: BTreeMap::new(), answers };
         let snapshot: SnapshotCell = Arc::new(ArcSwap::from_pointee(empty));
         let networks = Arc::new(ArcSwap::from_pointee(HostNetworks::default()));
         let shared = Shared::new(Arc::clone(&snapshot), networks, Arc::clone(&live), 10_000);
