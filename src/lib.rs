@@ -3,6 +3,7 @@
 //! The rooms and their floors are described in ARCHITECTURE.md; `tests/tidy.rs` holds the code to it.
 
 pub mod balance;
+pub mod dns;
 pub mod model;
 pub mod net;
 pub mod state;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::answers::Answers;
 use super::live::Live;
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
 use crate::balance::{Credit, RoundRobin, Split};
@@ -24,6 +25,9 @@ pub struct Parts<'a> {
     pub catalog: Arc<Catalog>,
     /// Addresses of every service of the catalog.
     pub addresses: &'a BTreeMap<ServiceName, Addresses>,
+    /// Names and addresses as DNS tells them. The caller builds them anew only when names,
+    /// addresses or `[dns]` changed.
+    pub answers: Arc<Answers>,
     /// Where live facts are found.
     pub live: &'a Live,
     /// Decides ties of the split; differs from host to host.
@@ -53,6 +57,7 @@ pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
         generation: before.map_or(1, |before| before.generation + 1),
         catalog: Arc::clone(&parts.catalog),
         services,
+        answers: Arc::clone(&parts.answers),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
 use crate::balance::{RoundRobin, Split};
 use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub catalog: Arc<Catalog>,
     /// Services by name.
     pub services: BTreeMap<ServiceName, Arc<ServiceState>>,
+    /// What DNS says about all of their names.
+    pub answers: Arc<Answers>,
 }
 
 /// A service with its addresses and live facts.

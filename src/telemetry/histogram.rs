@@ -22,11 +22,16 @@ impl FixedHistogram {
 
     /// Counts one duration.
     pub fn observe(&self, value: Duration) {
+        self.observe_times(value, 1);
+    }
+
+    /// Counts a duration that `times` operations took each.
+    pub fn observe_times(&self, value: Duration, times: u64) {
         let seconds = value.as_secs_f64();
         let bucket = self.bounds.partition_point(|bound| *bound < seconds);
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.counts[bucket].fetch_add(times, Ordering::Relaxed);
         let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
-        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.sum_nanos.fetch_add(nanos.saturating_mul(times), Ordering::Relaxed);
     }
 
     /// The upper bounds with the number of values at or below each, then the total.

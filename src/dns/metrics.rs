@@ -1,0 +1,112 @@
+//! What is counted about queries. Handles are resolved at first use and kept.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::Counter;
+
+use super::answer::{DropReason, Scope, Verdict};
+use super::reply::{Rcode, Transport};
+use crate::net::AcceptError;
+use crate::telemetry::HistogramCell;
+use crate::telemetry::names::{ACCEPT_ERRORS, DNS_DROPPED, DNS_QUERIES};
+
+/// Why a packet or connection was dropped, besides what [`DropReason`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// It asked for no answer, or for none that could be given.
+    Packet(DropReason),
+    /// A datagram larger than teal takes.
+    Oversized,
+    /// The kernel would not send the reply.
+    Send,
+    /// A TCP connection of a client that is not in `allow_from`.
+    NotAllowed,
+    /// A TCP connection above the bound for all of them.
+    ConnectionLimit,
+    /// A TCP connection above the bound for its source.
+    SourceLimit,
+}
+
+impl Dropped {
+    /// The value of the label `reason`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Packet(reason) => reason.label(),
+            Self::Oversized => "oversized",
+            Self::Send => "send",
+            Self::NotAllowed => "not_allowed",
+            Self::ConnectionLimit => "connection_limit",
+            Self::SourceLimit => "source_limit",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Packet(DropReason::Short) => 0,
+            Self::Packet(DropReason::Response) => 1,
+            Self::Oversized => 2,
+            Self::Send => 3,
+            Self::NotAllowed => 4,
+            Self::ConnectionLimit => 5,
+            Self::SourceLimit => 6,
+        }
+    }
+}
+
+const SCOPES: usize = Scope::ALL.len();
+const RCODES: usize = Rcode::ALL.len();
+const TRANSPORTS: usize = 2;
+const DROP_REASONS: usize = 7;
+
+/// The counters of DNS. A series appears with its first value. Make it after the recorder is
+/// installed: a counter that was resolved before counts into nothing.
+#[derive(Debug)]
+pub struct DnsMetrics {
+    queries: [[[OnceLock<Counter>; TRANSPORTS]; RCODES]; SCOPES],
+    dropped: [OnceLock<Counter>; DROP_REASONS],
+    duration: HistogramCell,
+}
+
+impl DnsMetrics {
+    /// `duration`: the cell of [`crate::telemetry::names::DNS_QUERY_DURATION`].
+    pub fn new(duration: HistogramCell) -> Self {
+        Self { queries: Default::default(), dropped: Default::default(), duration }
+    }
+
+    /// Counts what became of a packet.
+    pub fn count(&self, verdict: Verdict, transport: Transport) {
+        match verdict {
+            Verdict::Reply(scope, rcode) => {
+                let cell = &self.queries[scope as usize][rcode as usize][transport as usize];
+                let counter = cell.get_or_init(|| {
+                    metrics::counter!(
+                        DNS_QUERIES.name, "scope" => scope.label(), "rcode" => rcode.label(),
+                        "transport" => transport.label()
+                    )
+                });
+                counter.increment(1);
+            }
+            Verdict::Drop(reason) => self.drop(Dropped::Packet(reason)),
+        }
+    }
+
+    /// Counts a packet or connection that gets nothing.
+    pub fn drop(&self, reason: Dropped) {
+        let counter = self.dropped[reason.index()]
+            .get_or_init(|| metrics::counter!(DNS_DROPPED.name, "reason" => reason.label()));
+        counter.increment(1);
+    }
+
+    /// Counts how long `queries` took that were answered together.
+    pub fn observe(&self, took: Duration, queries: usize) {
+        if queries > 0 {
+            self.duration.observe_times(took, queries as u64);
+        }
+    }
+
+    /// Counts a failed accept. Rare, so the handle is looked up each time.
+    pub fn accept_failed(&self, error: AcceptError) {
+        metrics::counter!(ACCEPT_ERRORS.name, "listener" => "dns", "reason" => error.label()).increment(1);
+    }
+}

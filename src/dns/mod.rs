@@ -1,0 +1,55 @@
+//! DNS: answers for the zones over UDP and TCP.
+//!
+//! `daemon` binds with [`bind()`] and runs [`udp::run`] and [`tcp::run`] with one [`Dns`]. Moving
+//! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
+//! three places. Names outside the zones are refused; nothing is forwarded.
+
+pub mod answer;
+mod batch;
+pub mod bind;
+pub mod metrics;
+mod odd;
+pub mod reply;
+pub mod tcp;
+pub mod udp;
+pub mod wire;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use answer::{Asked, DropReason, Scope, Source, Verdict, answer};
+pub use bind::{BindError, Bound, bind};
+pub use metrics::DnsMetrics;
+pub use reply::{Rcode, Transport};
+
+use crate::model::HostNetworks;
+use crate::state::{Snapshot, SnapshotCell};
+
+/// What every DNS socket shares.
+#[derive(Debug)]
+pub struct Dns {
+    /// Where the name table and `allow_from` are found.
+    pub snapshot: SnapshotCell,
+    /// This host's networks, for `allow_from`.
+    pub host: Arc<ArcSwap<HostNetworks>>,
+    /// What is counted.
+    pub metrics: DnsMetrics,
+    /// Bounds of TCP connections, over all listeners.
+    pub tcp: tcp::Connections,
+}
+
+impl Dns {
+    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default.
+    pub fn new(snapshot: SnapshotCell, host: Arc<ArcSwap<HostNetworks>>, metrics: DnsMetrics) -> Self {
+        Self { snapshot, host, metrics, tcp: tcp::Connections::default() }
+    }
+}
+
+/// Whether `source` may ask.
+fn source_of(source: IpAddr, snapshot: &Snapshot, host: &HostNetworks) -> Source {
+    let settings = &snapshot.catalog.settings;
+    let permitted = settings.dns.allow_from.permits(source, settings.vip.pool.0, host);
+    if permitted { Source::Allowed } else { Source::Denied }
+}

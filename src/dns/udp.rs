@@ -1,0 +1,190 @@
+//! The UDP loop: receives a batch, answers it, sends a batch.
+//!
+//! No task and no allocation per query. It never ends on an error: what belongs to one datagram is
+//! counted and skipped. On a wildcard address each reply leaves from the address that was asked
+//! (clients discard others), which the kernel tells and takes by `IP_PKTINFO` and `IPV6_PKTINFO`.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::Interest;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{Asked, Verdict, answer};
+use super::batch::{BATCH, Received, Replies, Wildcard};
+use super::metrics::Dropped;
+use super::reply::Transport;
+use super::{Dns, source_of};
+
+/// Batches answered after the stop, so that a client that goes on asking cannot hold it up.
+const BATCHES_AT_STOP: usize = 64;
+/// How long receiving rests after the kernel had no memory for it.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a full send buffer is waited for before replies are given up.
+const SEND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// A bound UDP socket.
+#[derive(Debug)]
+pub struct UdpListener {
+    socket: UdpSocket,
+    wildcard: Wildcard,
+}
+
+impl UdpListener {
+    /// Takes a bound socket that does not block.
+    ///
+    /// # Errors
+    /// What the kernel says to `IP_PKTINFO` or `IPV6_RECVPKTINFO`.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let wildcard = match address {
+            _ if !address.ip().is_unspecified() => Wildcard::No,
+            SocketAddr::V4(_) => {
+                setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+                Wildcard::V4
+            }
+            SocketAddr::V6(_) => {
+                setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+                Wildcard::V6
+            }
+        };
+        Ok(Self { socket, wildcard })
+    }
+
+    /// The address that it is bound to.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// A second one on the same socket, for another worker.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, wildcard: self.wildcard })
+    }
+}
+
+/// Answers until `stop` is cancelled, then answers what the kernel has received, and returns.
+///
+/// # Errors
+/// The socket cannot be registered with this worker's event queue.
+pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) -> io::Result<()> {
+    let mut worker = Worker {
+        received: Received::new(listener.socket.local_addr()?, listener.wildcard),
+        socket: tokio::net::UdpSocket::from_std(listener.socket)?,
+        replies: Replies::default(),
+        dns,
+    };
+    loop {
+        let ready = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            ready = worker.socket.readable() => ready,
+        };
+        // Only a runtime that goes down cannot tell.
+        ready?;
+        if worker.turn().await == Turn::Full {
+            tokio::task::yield_now().await;
+        }
+    }
+    for _ in 0..BATCHES_AT_STOP {
+        if worker.turn().await == Turn::Empty {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What one turn found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Nothing.
+    Empty,
+    /// Less than a batch.
+    Some,
+    /// A batch, perhaps more.
+    Full,
+}
+
+struct Worker {
+    socket: tokio::net::UdpSocket,
+    received: Received,
+    replies: Replies,
+    dns: Arc<Dns>,
+}
+
+impl Worker {
+    /// Receives a batch, answers it and sends the replies.
+    async fn turn(&mut self) -> Turn {
+        let received = self.socket.try_io(Interest::READABLE, || self.received.receive(&self.socket));
+        let datagrams = match received {
+            Ok(datagrams) => datagrams,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Empty,
+            Err(error) => {
+                tracing::debug!(%error, "cannot receive DNS queries");
+                tokio::time::sleep(PAUSE).await;
+                return Turn::Some;
+            }
+        };
+        let since = Instant::now();
+        self.answer();
+        self.send().await;
+        self.dns.metrics.observe(since.elapsed(), self.replies.len());
+        if datagrams == BATCH { Turn::Full } else { Turn::Some }
+    }
+
+    /// Answers the datagrams received, all out of one snapshot.
+    fn answer(&mut self) {
+        let snapshot = self.dns.snapshot.load();
+        let host = self.dns.host.load();
+        let metrics = &self.dns.metrics;
+        self.replies.clear();
+        for datagram in self.received.datagrams() {
+            let Some(packet) = datagram.packet else {
+                metrics.drop(Dropped::Oversized);
+                continue;
+            };
+            let source = source_of(datagram.peer.ip(), &snapshot, &host);
+            let asked = Asked { transport: Transport::Udp, source };
+            let reply = self.replies.next(datagram.peer, datagram.asked_at);
+            let verdict = answer(packet, asked, &snapshot.answers, reply);
+            metrics.count(verdict, Transport::Udp);
+            if matches!(verdict, Verdict::Drop(_)) {
+                self.replies.take_back();
+            }
+        }
+    }
+
+    /// Sends the replies. One that the kernel refuses does not hold up the others.
+    async fn send(&mut self) {
+        let mut done = 0;
+        while done < self.replies.len() {
+            match self.socket.try_io(Interest::WRITABLE, || self.replies.send(&self.socket, done)) {
+                Ok(sent) => done += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await;
+                    if writable.is_err() {
+                        self.give_up(&error);
+                        done += 1;
+                    }
+                }
+                Err(error) => {
+                    self.give_up(&error);
+                    done += 1;
+                }
+            }
+        }
+    }
+
+    fn give_up(&self, error: &io::Error) {
+        tracing::debug!(%error, "cannot send a DNS reply");
+        self.dns.metrics.drop(Dropped::Send);
+    }
+}

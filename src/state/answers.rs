@@ -1,0 +1,175 @@
+//! The name table: what DNS answers for every name of the zones, ready to be copied into a reply.
+//!
+//! Built by the writer when names, addresses or `[dns]` change and shared by the snapshots between;
+//! read by `dns` for each query, without allocation. It decides nothing: which records a question
+//! gets is decided in `dns`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::answers_build::Builder;
+use super::build::Addresses;
+use super::records::Template;
+use crate::model::{Catalog, DnsSettings, ServiceName};
+
+/// Everything that DNS says about the zones.
+#[derive(Debug)]
+pub struct Answers {
+    pub(super) names: HashMap<Box<[u8]>, Node>,
+    pub(super) zones: Vec<ZoneRecords>,
+    /// How many labels the apexes have, each number once: the only suffixes worth looking for.
+    pub(super) apex_labels: Vec<u8>,
+    /// TTL of positive answers, in seconds.
+    pub(super) ttl: u32,
+}
+
+/// A name that exists, and the zone that it belongs to.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) zone: u16,
+    pub(super) records: Records,
+}
+
+/// The records of one name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Records {
+    /// None: names exist below this one (an empty non-terminal, RFC 8020 §2).
+    Empty,
+    /// A zone begins here: SOA and NS, found in [`ZoneRecords`].
+    Apex {
+        /// Target of a PTR, in wire format: a reverse zone may be no larger than one address.
+        pointer: Option<Box<[u8]>>,
+    },
+    /// A.
+    Address(Ipv4Addr),
+    /// SRV (RFC 2782).
+    Server(Box<Server>),
+    /// PTR, with its target in wire format.
+    Pointer(Box<[u8]>),
+}
+
+/// The SRV records of one name: their target is the end of that name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Octets at the end of the name, in wire format, that are the target.
+    pub target_octets: u8,
+    /// Address of the target.
+    pub address: Ipv4Addr,
+    /// One record for each.
+    pub ports: Vec<u16>,
+}
+
+/// What belongs to a zone as a whole.
+#[derive(Debug)]
+pub struct ZoneRecords {
+    /// Octets of the apex in wire format: every name of the zone ends with so many.
+    pub apex_octets: u8,
+    /// SOA for negative answers: its TTL is `negative_ttl` (RFC 2308 §3).
+    pub soa_negative: Template,
+    /// SOA for who asks for it.
+    pub soa: Template,
+    /// NS of the apex.
+    pub ns: Template,
+    /// A of the name server, where its name lies in this zone.
+    pub glue: Option<Template>,
+}
+
+/// What is known about a name.
+#[derive(Debug)]
+pub enum Lookup<'a> {
+    /// It exists.
+    Name(&'a ZoneRecords, &'a Records),
+    /// It does not, and would be in this zone.
+    Missing(&'a ZoneRecords),
+    /// It is in none of the zones.
+    Outside,
+}
+
+impl Answers {
+    /// The answers of a configuration, with the addresses given to its services.
+    ///
+    /// Every service has its names in every zone; PTR points to the primary one. The name server is
+    /// `ns.ZONE`, at [`name_server_address`]. `serial` goes into the SOA records: the caller counts
+    /// it up with each change.
+    pub fn build(catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>, serial: u32) -> Arc<Self> {
+        let mut builder = Builder::new(&catalog.settings, serial, catalog.services.len());
+        builder.insert_zones();
+        for (name, service) in &catalog.services {
+            if let Some(addresses) = addresses.get(name) {
+                builder.insert_service(service, addresses);
+            }
+        }
+        builder.insert_name_servers();
+        builder.insert_between_zones();
+        Arc::new(builder.finish())
+    }
+
+    /// Looks for `name`: wire format without compression, in lower case.
+    pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
+        if let Some(node) = self.names.get(name) {
+            return Lookup::Name(self.zone(node), &node.records);
+        }
+        let mut labels_left = suffixes(name).count();
+        for suffix in suffixes(name) {
+            let apex = u8::try_from(labels_left).is_ok_and(|labels| self.apex_labels.contains(&labels));
+            labels_left -= 1;
+            if !apex {
+                continue;
+            }
+            if let Some(node @ Node { records: Records::Apex { .. }, .. }) = self.names.get(suffix) {
+                return Lookup::Missing(self.zone(node));
+            }
+        }
+        Lookup::Outside
+    }
+
+    /// TTL of positive answers, in seconds.
+    pub fn ttl(&self) -> u32 {
+        self.ttl
+    }
+
+    /// How many names exist.
+    pub fn names(&self) -> usize {
+        self.names.len()
+    }
+
+    fn zone(&self, node: &Node) -> &ZoneRecords {
+        &self.zones[usize::from(node.zone)]
+    }
+}
+
+/// The name itself, then without its first label, and so on; the root is left out.
+pub(super) fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let suffix = rest;
+        let octets = usize::from(*suffix.first()?);
+        rest = suffix.get(1 + octets..).unwrap_or_default();
+        (octets > 0).then_some(suffix)
+    })
+}
+
+/// Where `ns.ZONE` points: the first IPv4 address of `[dns] listen` that is no wildcard, else
+/// 127.0.0.1. Nobody needs it to resolve (clients are configured with an address); it has to exist,
+/// because an NS record must lead somewhere (RFC 1912 §2.8).
+pub fn name_server_address(dns: &DnsSettings) -> Ipv4Addr {
+    let listen = dns.listen.iter().find_map(|address| match address.ip() {
+        IpAddr::V4(v4) if !v4.is_unspecified() => Some(v4),
+        _ => None,
+    });
+    listen.unwrap_or(Ipv4Addr::LOCALHOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffixes_end_before_the_root() {
+        let name = b"\x01a\x02bc\x05local\0";
+        let found: Vec<&[u8]> = suffixes(name).collect();
+        assert_eq!(found, [&name[..], &name[2..], &name[5..]]);
+        assert_eq!(suffixes(b"\0").count(), 0);
+    }
+}

@@ -1,0 +1,256 @@
+//! Builds the name table: zones first, then the names of each service, then what is left over.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::answers::{Answers, Node, Records, Server, ZoneRecords, name_server_address, suffixes};
+use super::build::Addresses;
+use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name};
+use crate::model::{Service, Settings};
+
+/// SOA numbers for secondaries, of which there are none: an hour, ten minutes, a day.
+const REFRESH_RETRY_EXPIRE: [u32; 3] = [3600, 600, 86_400];
+/// Names that an ordinary service has in each zone: its own, two previews, SRV.
+const NAMES_PER_SERVICE: usize = 9;
+
+pub(super) struct Builder<'a> {
+    settings: &'a Settings,
+    serial: u32,
+    /// Apexes in wire format, in the order of the settings.
+    zones: Vec<Box<[u8]>>,
+    answers: Answers,
+    /// Octets of an address that name its reverse zone.
+    reverse_octets: u8,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(settings: &'a Settings, serial: u32, services: usize) -> Self {
+        let dns = &settings.dns;
+        let zones = dns.zones.iter().map(|zone| {
+            let labels: Vec<&str> = zone.as_str().split('.').collect();
+            name_below(&labels, &[0])
+        });
+        let zones: Vec<Box<[u8]>> = zones.collect();
+        let names = HashMap::with_capacity(services * NAMES_PER_SERVICE * zones.len());
+        Self {
+            settings,
+            serial,
+            answers: Answers { names, zones: Vec::new(), apex_labels: Vec::new(), ttl: seconds(dns.ttl) },
+            reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
+            zones,
+        }
+    }
+
+    /// The apexes of the zones, and of the reverse zones that the pool covers: the pool is cut at
+    /// whole octets, because only there can reverse zones begin (RFC 2317 §3). A pool of 12 bits is
+    /// 16 zones of 16 bits, one of 25 bits is 128 zones of a single address: at most 128 in any case,
+    /// and never a name outside the pool.
+    pub(super) fn insert_zones(&mut self) {
+        for apex in self.zones.clone() {
+            self.insert_zone(apex, None);
+        }
+        let primary = self.zones.first().cloned().unwrap_or_default();
+        for network in reverse_networks(self.settings.vip.pool.0, self.reverse_octets) {
+            let octets = network.network().octets();
+            let apex = reverse_name(&octets[..usize::from(self.reverse_octets)]);
+            self.insert_zone(apex, Some(&primary));
+        }
+    }
+
+    /// `server`: the zone in which the name server is, if not this one.
+    fn insert_zone(&mut self, apex: Box<[u8]>, server: Option<&[u8]>) {
+        let dns = &self.settings.dns;
+        let (ttl, negative_ttl) = (seconds(dns.ttl), seconds(dns.negative_ttl));
+        let name = |template: &mut Template, label: &str| {
+            template.put(&name_below(&[label], server.unwrap_or_default()));
+            if server.is_none() {
+                template.put_apex();
+            }
+        };
+        let soa = |ttl| {
+            let mut soa = Template::default();
+            soa.put_apex().put_body(TYPE_SOA, ttl, |rdata| {
+                name(rdata, "ns");
+                name(rdata, "hostmaster");
+                let [refresh, retry, expire] = REFRESH_RETRY_EXPIRE;
+                for number in [self.serial, refresh, retry, expire, negative_ttl] {
+                    rdata.put(&number.to_be_bytes());
+                }
+            });
+            soa
+        };
+        let mut ns = Template::default();
+        ns.put_apex().put_body(TYPE_NS, ttl, |rdata| name(rdata, "ns"));
+        let glue = server.is_none().then(|| {
+            let mut glue = Template::default();
+            name(&mut glue, "ns");
+            let address = name_server_address(dns).octets();
+            glue.put_body(TYPE_A, ttl, |rdata| {
+                rdata.put(&address);
+            });
+            glue
+        });
+        let apex_octets = u8::try_from(apex.len()).expect("the model bounds zones");
+        let labels = label_count(&apex);
+        let zone = u16::try_from(self.answers.zones.len()).expect("the configuration is read from a file");
+        self.answers.zones.push(ZoneRecords {
+            apex_octets,
+            soa_negative: soa(negative_ttl),
+            soa: soa(ttl),
+            ns,
+            glue,
+        });
+        if !self.answers.apex_labels.contains(&labels) {
+            self.answers.apex_labels.push(labels);
+        }
+        self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
+    }
+
+    /// The names of a service in every zone, and of its addresses.
+    pub(super) fn insert_service(&mut self, service: &Service, addresses: &Addresses) {
+        for index in self.zones_deepest_first() {
+            let name = name_below(&[service.name.as_str()], &self.zones[index]);
+            let previews = service.colors.iter().zip(&addresses.previews);
+            for (color, address) in previews {
+                self.insert_host(index, service, &name_below(&[color.name.as_str()], &name), *address);
+            }
+            self.insert_host(index, service, &name, addresses.vip);
+        }
+        let Some(primary) = self.zones.first() else { return };
+        let name = name_below(&[service.name.as_str()], primary);
+        let previews = service.colors.iter().zip(&addresses.previews);
+        let previews = previews.map(|(color, address)| (*address, name_below(&[color.name.as_str()], &name)));
+        for (address, target) in previews.collect::<Vec<_>>() {
+            self.insert_pointer(address, target);
+        }
+        self.insert_pointer(addresses.vip, name);
+    }
+
+    /// A name with an address, and the SRV names below it.
+    fn insert_host(&mut self, index: usize, service: &Service, name: &[u8], address: Ipv4Addr) {
+        let zone = u16::try_from(index).expect("counted when the zones were inserted");
+        self.insert(zone, name.into(), Records::Address(address));
+        // Several ports with one name make one RRset.
+        let mut named = BTreeMap::<&str, Vec<u16>>::new();
+        for port in &service.ports {
+            if let Some(name) = &port.name {
+                named.entry(name.as_str()).or_default().push(port.listen);
+            }
+        }
+        if named.is_empty() {
+            return;
+        }
+        let transport = name_below(&["_tcp"], name);
+        let target_octets = u8::try_from(name.len()).expect("the model bounds names");
+        for (port, ports) in named {
+            let server = Server { target_octets, address, ports };
+            let name = name_below(&[&format!("_{port}")], &transport);
+            self.insert(zone, name, Records::Server(Box::new(server)));
+        }
+        self.insert(zone, transport, Records::Empty);
+    }
+
+    /// `ns` in every zone, and its reverse name where that is ours.
+    pub(super) fn insert_name_servers(&mut self) {
+        let address = name_server_address(&self.settings.dns);
+        for index in self.zones_deepest_first() {
+            let zone = u16::try_from(index).expect("counted when the zones were inserted");
+            self.insert(zone, name_below(&["ns"], &self.zones[index]), Records::Address(address));
+        }
+        if let Some(primary) = self.zones.first()
+            && self.settings.vip.pool.contains(address)
+        {
+            self.insert_pointer(address, name_below(&["ns"], primary));
+        }
+    }
+
+    /// Names between a zone and another one above it exist, since names exist below them (RFC 8020 §2).
+    pub(super) fn insert_between_zones(&mut self) {
+        for apex in self.zones.clone() {
+            let above = suffixes(&apex).skip(1);
+            let ordinary = |name: &&[u8]| self.zone_beginning_at(name).is_none();
+            let between: Vec<&[u8]> = above.clone().take_while(ordinary).collect();
+            let Some(zone) = above.clone().find_map(|name| self.zone_beginning_at(name)) else { continue };
+            for name in between {
+                self.insert(zone, name.into(), Records::Empty);
+            }
+        }
+    }
+
+    fn zone_beginning_at(&self, name: &[u8]) -> Option<u16> {
+        let node = self.answers.names.get(name)?;
+        matches!(node.records, Records::Apex { .. }).then_some(node.zone)
+    }
+
+    /// PTR of an address of the pool, and the names between it and its zone's apex.
+    fn insert_pointer(&mut self, address: Ipv4Addr, target: Box<[u8]>) {
+        let octets = address.octets();
+        let kept = usize::from(self.reverse_octets);
+        let apex = reverse_name(&octets[..kept]);
+        let Some(zone) = self.answers.names.get(&apex).map(|node| node.zone) else { return };
+        match self.answers.names.entry(reverse_name(&octets)) {
+            Entry::Occupied(mut node) => {
+                if let Records::Apex { pointer: pointer @ None } = &mut node.get_mut().records {
+                    *pointer = Some(target);
+                }
+            }
+            Entry::Vacant(node) => {
+                node.insert(Node { zone, records: Records::Pointer(target) });
+            }
+        }
+        for octets_between in kept + 1..octets.len() {
+            self.insert(zone, reverse_name(&octets[..octets_between]), Records::Empty);
+        }
+    }
+
+    /// The first one to claim a name keeps it: apexes, then names of deeper zones.
+    fn insert(&mut self, zone: u16, name: Box<[u8]>, records: Records) {
+        self.answers.names.entry(name).or_insert(Node { zone, records });
+    }
+
+    fn zones_deepest_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.zones.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(label_count(&self.zones[*index])));
+        order
+    }
+
+    pub(super) fn finish(self) -> Answers {
+        self.answers
+    }
+}
+
+fn label_count(name: &[u8]) -> u8 {
+    u8::try_from(suffixes(name).count()).expect("a name has at most 127 labels")
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The networks of whole octets that make up the pool.
+fn reverse_networks(pool: Ipv4Net, octets: u8) -> impl Iterator<Item = Ipv4Net> {
+    pool.subnets(octets * 8).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverse_zones_cover_exactly_the_pool() {
+        let networks = |pool: &str| {
+            let pool: Ipv4Net = pool.parse().unwrap();
+            reverse_networks(pool, pool.prefix_len().div_ceil(8)).collect::<Vec<_>>()
+        };
+        assert_eq!(networks("127.80.0.0/16"), ["127.80.0.0/16".parse().unwrap()]);
+        let of_15_bits = ["198.18.0.0/16", "198.19.0.0/16"].map(|net| net.parse().unwrap());
+        assert_eq!(networks("198.18.0.0/15"), of_15_bits);
+        assert_eq!(networks("10.0.0.0/9").len(), 128);
+        assert_eq!(networks("192.0.2.128/25").len(), 128);
+        assert_eq!(networks("192.0.2.128/25")[127], "192.0.2.255/32".parse().unwrap());
+    }
+}
