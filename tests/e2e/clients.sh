@@ -83,7 +83,7 @@ kdig_too() {
     local ask=(kdig @127.0.0.1 -p "$DNS_PORT" +retry=0 +time=2)
     expect "kdig" "$("${ask[@]}" +short web.local A)" "$WEB"
     expect "kdig +tcp" "$("${ask[@]}" +tcp +short web.local A)" "$WEB"
-    expect "kdig +edns=1" "$("${ask[@]}" +edns=1 web.local A | grep -c BADVERS)" 1
+    expect_match "kdig +edns=1" "$("${ask[@]}" +edns=1 web.local A)" 'BADVERS'
     expect_match "kdig AAAA" "$("${ask[@]}" web.local AAAA)" 'status: NOERROR'
     expect_match "kdig unknown name" "$("${ask[@]}" nobody.local A)" 'status: NXDOMAIN'
     say "kdig: all as promised"
@@ -122,7 +122,8 @@ redis() {
     redis-benchmark -h "$POOL_NET.0.20" -p 6379 -n 5000 -c 20 -k 0 -t ping --csv \
         >>"$WORK/redis-benchmark.log" 2>&1 || fail "redis-benchmark -k 0: exit $?"
     ! grep -iE 'error|refused|reset|closed' "$WORK/redis-benchmark.log" || fail "redis-benchmark"
-    expect "redis through teal" "$(redis-cli -h "$POOL_NET.0.20" -p 6379 llen mylist)" 50000
+    # Once for itself, once to prepare lrange.
+    expect "redis through teal" "$(redis-cli -h "$POOL_NET.0.20" -p 6379 llen mylist)" 100000
     say "redis-benchmark: 0 errors"
 }
 
