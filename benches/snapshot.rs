@@ -9,22 +9,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use teal::state::answers::Answers;
 use teal::state::build::{Parts, build};
-use teal::state::{Answers, Live, Snapshot};
+use teal::state::{Live, Snapshot};
 
 use catalog::Example;
-use teal::model::Catalog;
+use teal::model::{Catalog, Weight};
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
+/// The same catalog, but for one weight of one service.
+fn with_weight(catalog: &Catalog, index: usize, weight: i64) -> Arc<Catalog> {
+    let mut changed = catalog.clone();
+    let service = changed.services.get_mut(&catalog::service_name(index)).expect("the catalog has it");
+    Arc::make_mut(service).colors[1].weight = Weight::new(weight).expect("0 to 1000");
+    Arc::new(changed)
+}
+
 fn snapshot(example: &Example, catalog: &Arc<Catalog>, live: &Live, before: Option<&Snapshot>) -> Snapshot {
-    // As the writer does: names do not change when weights do.
-    let answers = match before {
-        Some(before) => Arc::clone(&before.answers),
-        None => Answers::build(catalog, &example.addresses, 1),
-    };
-    let parts =
-        Parts { catalog: Arc::clone(catalog), addresses: &example.addresses, answers, live, rotation: 0 };
+    let addresses = &example.addresses;
+    // Names and addresses stay the same over a change of weights.
+    let answers =
+        before.map_or_else(|| Answers::build(catalog, addresses, 1), |before| Arc::clone(&before.answers));
+    let parts = Parts { catalog: Arc::clone(catalog), addresses, answers, live, rotation: 0 };
     build(&parts, before)
 }
 
@@ -43,7 +50,7 @@ fn benches(criterion: &mut Criterion) {
         });
         let live = Live::default();
         let before = snapshot(&example, &example.catalog, &live, None);
-        let changed = catalog::with_weight(&example.catalog, size / 2, 4);
+        let changed = with_weight(&example.catalog, size / 2, 4);
         group.bench_function(BenchmarkId::new("one_weight", size), |bencher| {
             bencher.iter_with_large_drop(|| snapshot(&example, black_box(&changed), &live, Some(&before)));
         });

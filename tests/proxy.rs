@@ -6,7 +6,6 @@ mod support;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use support::{
@@ -198,7 +197,7 @@ fn what_waits_in_the_queue_of_a_removed_listener_is_served() {
     let up = Backend::saying("blue");
     let house = House::of(vec![blue(1, &[up.address])]);
     let vip = house.vip();
-    let releases: Vec<_> = (0..house.workers.count()).map(|index| hold(&house, index)).collect();
+    let releases = house.hold_all();
     let waiting: Vec<_> = (0..200).map(|_| connect(vip)).collect();
     house.apply(Vec::new());
     drop(releases);
@@ -210,18 +209,6 @@ fn what_waits_in_the_queue_of_a_removed_listener_is_served() {
         let outcome = std::net::TcpStream::connect_timeout(&vip, Duration::from_millis(50));
         outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
     });
-}
-
-/// Keeps a worker from doing anything until what comes back is dropped.
-fn hold(house: &House, worker: usize) -> mpsc::Sender<()> {
-    let (release, held) = mpsc::channel::<()>();
-    let (tell, is_held) = mpsc::channel();
-    house.workers.spawn_on(worker, async move {
-        tell.send(()).unwrap();
-        let _ = held.recv();
-    });
-    is_held.recv().unwrap();
-    release
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -252,16 +252,14 @@ fn both_fins_under_a_slow_backend_are_no_rst() {
 fn what_a_backend_answered_before_it_reset_an_upload_arrives() {
     let (house, mut client, mut server) = connected();
     client.write_all(b"upload").unwrap();
-    server.read_exact(&mut [0; 6]).unwrap();
-    server.write_all(b"too large").unwrap();
-    let mut answer = [0; 9];
-    client.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"too large");
-    // Bytes that it never read make its close an RST.
-    client.write_all(b"more").unwrap();
     server.peek(&mut [0]).unwrap();
+    let releases = house.hold_all();
+    server.write_all(b"too large").unwrap();
+    // Bytes that it never read make its close an RST, which meets the rest of the upload.
     drop(server);
-    read_until_reset(&mut client);
+    client.write_all(b"rest").unwrap();
+    drop(releases);
+    assert_eq!(read_until_reset(&mut client), b"too large".len());
     assert_closed(&house, ClosedReason::BackendReset);
 }
 
@@ -304,4 +302,28 @@ fn workers_that_end_reset_what_is_open() {
     read_until_reset(&mut client);
     read_until_reset(&mut server);
     assert_closed(&house, ClosedReason::Shutdown);
+}
+
+/// The timer that runs for the socket between these addresses, as `/proc/net/tcp` writes it.
+fn running_timer(local: SocketAddr, remote: SocketAddr) -> Option<String> {
+    let hex = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port()),
+        SocketAddr::V6(_) => panic!("tests connect over IPv4"),
+    };
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let socket = format!("{} {}", hex(local), hex(remote));
+    let line = table.lines().find(|line| line.contains(&socket))?;
+    line.split_ascii_whitespace().nth(5)?.split(':').next().map(str::to_owned)
+}
+
+#[test]
+fn keepalive_runs_on_both_sides() {
+    const KEEPALIVE: &str = "02";
+    let (house, client, server) = connected();
+    let runs = |local, remote| running_timer(local, remote).as_deref() == Some(KEEPALIVE);
+    let (vip, peer) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+    eventually("keepalive towards the client", || runs(vip, peer));
+    let (local, backend) = (server.peer_addr().unwrap(), server.local_addr().unwrap());
+    eventually("keepalive towards the backend", || runs(local, backend));
+    assert_eq!(house.open("blue"), 1);
 }

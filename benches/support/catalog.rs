@@ -40,14 +40,6 @@ pub fn example(services: usize) -> Example {
     Example { catalog: Arc::new(catalog), addresses }
 }
 
-/// The same catalog, but for one weight of one service.
-pub fn with_weight(catalog: &Catalog, index: usize, weight: i64) -> Arc<Catalog> {
-    let mut changed = catalog.clone();
-    let service = changed.services.get_mut(&service_name(index)).expect("the catalog has it");
-    Arc::make_mut(service).colors[1].weight = Weight::new(weight).expect("0 to 1000");
-    Arc::new(changed)
-}
-
 fn service(index: usize) -> Service {
     let [_, _, third, fourth] = u32::try_from(index).expect("few services").to_be_bytes();
     Service {

@@ -4,13 +4,11 @@ use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
-use crate::net::listen::set_keepalive;
 use crate::net::stream::has_error;
 use crate::state::ErrorReason;
 
@@ -26,13 +24,10 @@ impl Connecting {
     ///
     /// # Errors
     /// What the kernel says before it sends anything.
-    pub fn start(address: SocketAddr, keepalive: Option<Duration>) -> io::Result<Self> {
+    pub fn start(address: SocketAddr) -> io::Result<Self> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
-        if keepalive.is_some() {
-            set_keepalive(&SockRef::from(&socket), keepalive)?;
-        }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
                 return Err(error);
@@ -110,7 +105,7 @@ mod tests {
     use std::net::TcpListener;
 
     async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-        let connecting = Connecting::start(address, None)?;
+        let connecting = Connecting::start(address)?;
         std::future::poll_fn(|context| connecting.poll_connected(context)).await?;
         Ok(connecting.into_stream())
     }

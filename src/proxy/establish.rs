@@ -20,18 +20,24 @@ use crate::state::{ErrorReason, ServiceState, Why};
 /// Where each try finds its service.
 #[derive(Debug)]
 pub enum Source {
-    /// In the snapshot that is current then.
-    Current,
+    /// In the snapshot that is current then; for the first try as it was decided, should the service
+    /// have been removed in that very moment.
+    Current(Arc<ServiceState>),
     /// The service left the snapshot while the connection waited in the queue of a listener that was
     /// closing: as it was last.
     Last(Arc<ServiceState>),
 }
 
 impl Source {
-    fn service(&self, shared: &Shared, route: &Route) -> Option<Arc<ServiceState>> {
+    fn service(&self, (shared, route): (&Shared, &Route), order: Order) -> Option<Arc<ServiceState>> {
         match self {
-            Self::Current => shared.snapshot.load().services.get(&route.service).cloned(),
             Self::Last(service) => Some(Arc::clone(service)),
+            Self::Current(decided) => {
+                let snapshot = shared.snapshot.load();
+                let service = snapshot.services.get(&route.service);
+                let service = service.filter(|service| service.port(route.port).is_some());
+                service.or((order == Order::First).then_some(decided)).cloned()
+            }
         }
     }
 }
@@ -45,6 +51,8 @@ pub struct Backend {
     pub attempt: Attempt,
     /// The service's idle timeout.
     pub idle_timeout: Option<Duration>,
+    /// The service's keepalive.
+    pub keepalive: Option<Duration>,
 }
 
 /// Tries until a backend accepts.
@@ -61,7 +69,8 @@ pub async fn establish(
     let mut phase_end = None;
     let mut failure = None;
     loop {
-        let Some(service) = source.service(shared, route) else { return Err(ErrorReason::Removed) };
+        let order = if failure.is_none() { Order::First } else { Order::Further };
+        let Some(service) = source.service((shared, route), order) else { return Err(ErrorReason::Removed) };
         let policy = &service.service.policy;
         let phase_end = *phase_end.get_or_insert_with(|| accepted + policy.connect_total_timeout);
         let now = Instant::now();
@@ -77,10 +86,10 @@ pub async fn establish(
         let try_end = phase_end.min(now + policy.connect_timeout);
         let (keepalive, idle_timeout) = (policy.keepalive, policy.idle_timeout);
         drop(service);
-        match try_one(client, &attempt, keepalive, try_end).await {
+        match try_one(client, &attempt, try_end).await {
             Ok(stream) => {
                 note_success(course, &attempt);
-                return Ok(Backend { stream, attempt, idle_timeout });
+                return Ok(Backend { stream, attempt, idle_timeout, keepalive });
             }
             Err(ErrorReason::ClientGone) => return Err(ErrorReason::ClientGone),
             Err(reason) => failure = Some(reason),
@@ -88,14 +97,9 @@ pub async fn establish(
     }
 }
 
-async fn try_one(
-    client: &TcpStream,
-    attempt: &Attempt,
-    keepalive: Option<Duration>,
-    try_end: Instant,
-) -> Result<TcpStream, ErrorReason> {
+async fn try_one(client: &TcpStream, attempt: &Attempt, try_end: Instant) -> Result<TcpStream, ErrorReason> {
     let address = attempt.endpoint.address;
-    let connecting = Connecting::start(address, keepalive).map_err(|error| {
+    let connecting = Connecting::start(address).map_err(|error| {
         tracing::debug!(%address, %error, "cannot connect to a backend");
         reason_of(&error)
     })?;

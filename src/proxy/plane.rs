@@ -129,7 +129,8 @@ impl Plane {
     async fn wait_closed(&self, address: SocketAddr) {
         let closing = lock(&self.closing).get(&address).cloned();
         if let Some(loops) = closing {
-            loops.wait().await;
+            // A worker that hangs must not make the reload hang: binding says what is wrong then.
+            let _ = tokio::time::timeout(CLOSING_GRACE * 10, loops.wait()).await;
         }
     }
 

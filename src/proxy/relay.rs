@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -17,6 +18,7 @@ use super::decide::Attempt;
 use super::establish::Backend;
 use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
+use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
 use crate::state::{ClosedReason, ColorLive, Connection, CutReason, EndpointLive};
 
@@ -30,6 +32,7 @@ pub struct Relay {
     outward: Pump,
     first_byte: FirstByte,
     idle: Option<Box<Idle>>,
+    keepalive: Option<LateKeepalive>,
     entry: Entry,
 }
 
@@ -56,6 +59,16 @@ struct Idle {
     timer: Pin<Box<Sleep>>,
 }
 
+/// Sets keepalive towards the backend once the connection has lived for [`KEEPALIVE_DELAY`]: short
+/// connections never need it, and it takes four system calls. Towards the client it is inherited.
+struct LateKeepalive {
+    after: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Longer than a short connection, shorter than any keepalive time.
+const KEEPALIVE_DELAY: Duration = Duration::from_millis(900);
+
 /// What a new relay is made from, besides the two streams.
 pub struct Opening {
     /// When the client was accepted.
@@ -67,7 +80,7 @@ pub struct Opening {
 impl Relay {
     /// Notes the connection as open and relays it from the first poll on.
     pub fn new(client: TcpStream, backend: Backend, opening: Opening) -> Self {
-        let Backend { stream, attempt, idle_timeout } = backend;
+        let Backend { stream, attempt, idle_timeout, keepalive } = backend;
         let Attempt { endpoint, live: color, why, .. } = attempt;
         let now = Instant::now();
         color.connect_duration().observe(now.saturating_duration_since(opening.accepted));
@@ -80,6 +93,7 @@ impl Relay {
             outward: Pump::default(),
             first_byte: FirstByte::AwaitedSince(now),
             idle: idle_timeout.map(|timeout| Box::new(Idle::new(timeout))),
+            keepalive: keepalive.map(LateKeepalive::new),
             entry: Entry { connection, endpoint, key, color, end: None, _permit: opening.permit },
         }
     }
@@ -107,6 +121,7 @@ impl Relay {
         }
         self.pass_on_fin()
             .or_else(|| self.watch(inward, outward, context))
+            .or_else(|| self.poll_keepalive(context))
             .or_else(|| self.poll_idle(context, moved))
     }
 
@@ -143,6 +158,17 @@ impl Relay {
         }
         if is_quiet(outward, inward) && poll_broken(&self.backend, context).is_ready() {
             return Some(ClosedReason::BackendReset);
+        }
+        None
+    }
+
+    fn poll_keepalive(&mut self, context: &mut Context<'_>) -> Option<ClosedReason> {
+        let late = self.keepalive.as_mut()?;
+        if late.timer.as_mut().poll(context).is_ready() {
+            if let Err(error) = set_keepalive(&SockRef::from(&self.backend), Some(late.after)) {
+                tracing::debug!(%error, "cannot set keepalive");
+            }
+            self.keepalive = None;
         }
         None
     }
@@ -199,6 +225,12 @@ impl Drop for Entry {
     }
 }
 
+impl LateKeepalive {
+    fn new(after: Duration) -> Self {
+        Self { after, timer: Box::pin(tokio::time::sleep(KEEPALIVE_DELAY)) }
+    }
+}
+
 impl Idle {
     fn new(timeout: Duration) -> Self {
         let now = tokio::time::Instant::now();
@@ -212,8 +244,8 @@ mod tests {
 
     #[test]
     fn an_idle_connection_s_future_stays_small() {
-        // Two streams of 32 bytes each, two pumps, the entry. The task's header, two readiness records
+        // Two streams of 32 bytes each, two pumps, a timer, the entry. The task's header, two readiness records
         // of tokio and the book's record come on top.
-        assert!(size_of::<Relay>() <= 192, "{}", size_of::<Relay>());
+        assert!(size_of::<Relay>() <= 208, "{}", size_of::<Relay>());
     }
 }

@@ -76,7 +76,7 @@ impl Handler {
         let snapshot = self.shared.snapshot.load();
         let last = self.listener.last.load();
         let (source, service) = if let Some(service) = find(&snapshot, &route) {
-            (Source::Current, service)
+            (Source::Current(Arc::clone(service)), service)
         } else {
             let last = last.as_ref().ok_or_else(|| self.refuse_removed(&route))?;
             (Source::Last(Arc::clone(last)), last)

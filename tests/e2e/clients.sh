@@ -83,7 +83,7 @@ kdig_too() {
     local ask=(kdig @127.0.0.1 -p "$DNS_PORT" +retry=0 +time=2)
     expect "kdig" "$("${ask[@]}" +short web.local A)" "$WEB"
     expect "kdig +tcp" "$("${ask[@]}" +tcp +short web.local A)" "$WEB"
-    expect "kdig +edns=1" "$("${ask[@]}" +edns=1 web.local A | grep -c BADVERS)" 1
+    expect_match "kdig +edns=1" "$("${ask[@]}" +edns=1 web.local A)" 'BADVERS'
     expect_match "kdig AAAA" "$("${ask[@]}" web.local AAAA)" 'status: NOERROR'
     expect_match "kdig unknown name" "$("${ask[@]}" nobody.local A)" 'status: NXDOMAIN'
     say "kdig: all as promised"
@@ -122,28 +122,24 @@ redis() {
     redis-benchmark -h "$POOL_NET.0.20" -p 6379 -n 5000 -c 20 -k 0 -t ping --csv \
         >>"$WORK/redis-benchmark.log" 2>&1 || fail "redis-benchmark -k 0: exit $?"
     ! grep -iE 'error|refused|reset|closed' "$WORK/redis-benchmark.log" || fail "redis-benchmark"
-    expect "redis through teal" "$(redis-cli -h "$POOL_NET.0.20" -p 6379 llen mylist)" 50000
+    # Once for itself, once to prepare lrange.
+    expect "redis through teal" "$(redis-cli -h "$POOL_NET.0.20" -p 6379 llen mylist)" 100000
     say "redis-benchmark: 0 errors"
 }
 
 # postgres refuses to run as root.
-as_postgres() {
-    if [ "$(id -u)" = 0 ]; then
-        setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
-    else
-        "$@"
-    fi
-}
+AS=()
+[ "$(id -u)" != 0 ] || AS=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
 
 postgres() {
     mkdir "$WORK/pg"
     [ "$(id -u)" != 0 ] || chown 65534:65534 "$WORK/pg"
-    (cd "$WORK/pg" && as_postgres "$PG/initdb" -D "$WORK/pg/data" -U teal -A trust --no-sync) >"$WORK/initdb.log" 2>&1 \
+    (cd "$WORK/pg" && "${AS[@]}" "$PG/initdb" -D "$WORK/pg/data" -U teal -A trust --no-sync) >"$WORK/initdb.log" 2>&1 \
         || fail "initdb"
     cd "$WORK/pg"
-    spawn postgres as_postgres "$PG/postgres" -D "$WORK/pg/data" -k "$WORK/pg" -p "$POSTGRES" \
+    spawn postgres "${AS[@]}" "$PG/postgres" -D "$WORK/pg/data" -k "$WORK/pg" -p "$POSTGRES" \
         -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60
-    # A function was started in a shell of its own: the server is that shell's child.
+    local server=$SPAWNED
     cd "$ROOT"
     wait_for 20 "postgres" "$PG/pg_isready" -h 127.0.0.1 -p "$POSTGRES"
     local to=(-h "$POOL_NET.0.21" -p 5432 -U teal)
@@ -154,12 +150,10 @@ postgres() {
     "$PG/pgbench" "${to[@]}" -C -c 5 -t 50 postgres >"$WORK/pgbench.log" 2>&1 || fail "pgbench -C"
     grep -q 'number of failed transactions: 0 ' "$WORK/pgbench.log" || fail "pgbench -C: failed transactions"
     say "pgbench, a connection each: $(grep 'actually processed' "$WORK/pgbench.log"), 0 failed"
-    local server
-    server=$(head -n 1 "$WORK/pg/data/postmaster.pid")
+    # Its fast shutdown; SIGTERM would wait for clients.
     kill -INT "$server"
-    wait_for 10 "end of postgres" not_running "$server"
+    ended "$server" || fail "postgres ended with $?"
 }
-not_running() { ! kill -0 "$1"; }
 
 # Debian keeps the server's programs, of one or more versions, out of the PATH.
 PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -46,12 +47,18 @@ impl House {
     }
 
     pub fn with(catalog: Catalog) -> Self {
+        Self::with_workers(catalog, 3)
+    }
+
+    pub fn with_workers(catalog: Catalog, workers: usize) -> Self {
         let live = Arc::new(Live::default());
-        let empty = Snapshot { generation: 0, catalog: Arc::new(catalog.clone()), services: BTreeMap::new() };
+        let answers = Answers::build(&catalog, &BTreeMap::new(), 1);
+        let catalog_now = Arc::new(catalog.clone());
+        let empty = Snapshot { generation: 0, catalog: catalog_now, services: BTreeMap::new(), answers };
         let snapshot: SnapshotCell = Arc::new(ArcSwap::from_pointee(empty));
         let networks = Arc::new(ArcSwap::from_pointee(HostNetworks::default()));
         let shared = Shared::new(Arc::clone(&snapshot), networks, Arc::clone(&live), 10_000);
-        let workers = Arc::new(Workers::start(NonZeroUsize::new(3).unwrap()).unwrap());
+        let workers = Arc::new(Workers::start(NonZeroUsize::new(workers).unwrap()).unwrap());
         let plane = Plane::new(Arc::new(shared), Arc::clone(&workers));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let house = Self { plane, workers, live, snapshot, runtime };
@@ -87,6 +94,23 @@ impl House {
 
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(async { tokio::time::timeout(DEADLINE, future).await.unwrap() })
+    }
+
+    /// Keeps a worker from doing anything until what comes back is dropped.
+    pub fn hold(&self, worker: usize) -> mpsc::Sender<()> {
+        let (release, held) = mpsc::channel::<()>();
+        let (tell, is_held) = mpsc::channel();
+        self.workers.spawn_on(worker, async move {
+            tell.send(()).unwrap();
+            let _ = held.recv();
+        });
+        is_held.recv().unwrap();
+        release
+    }
+
+    /// Keeps all workers from doing anything until what comes back is dropped.
+    pub fn hold_all(&self) -> Vec<mpsc::Sender<()>> {
+        (0..self.workers.count()).map(|worker| self.hold(worker)).collect()
     }
 
     /// Where the VIP of service "a" is really bound.
