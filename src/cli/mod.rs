@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod exit;
+pub mod print;
 pub mod reload;
 pub mod route;
 pub mod run;
