@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 
-use crate::process::{Place, Teal, ask, backend, connect, http, said, service};
+use crate::clients::{ask, backend, connect, http};
+use crate::process::{Place, Teal, said, service};
 use teal::admin::report::{ReloadReport, ReloadResult, StatusReport};
 
 fn start(place: &Place) -> Teal {
@@ -68,6 +70,10 @@ fn status_finds_a_service_by_its_name_with_or_without_the_zone() {
         assert_eq!(output.status.code(), Some(0), "{text}");
         assert!(text.contains(&vip) && text.contains("75.0%") && text.contains("127.0.0.1:"), "{text}");
     }
+    let socket = place.socket().display().to_string();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_teal")).args(["status", "--socket", &socket]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let output = place.teal(&["status", "nobody"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("no service is called \"nobody\" on this host"), "{}", said(&output));
@@ -78,6 +84,22 @@ fn status_finds_a_service_by_its_name_with_or_without_the_zone() {
     let output = place.teal(&["reload", "--json"]);
     let report: ReloadReport = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report.result, ReloadResult::Unchanged);
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_panic() {
+    let place = Place::new();
+    let _teal = start(&place);
+    let config = place.config().display().to_string();
+    for arguments in [&["status"][..], &["status", "--json"], &["reload"], &["check", &config]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_teal"));
+        command.args(arguments).env("TEAL_SOCKET", place.socket()).stdout(writer);
+        let output =
+            command.stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(said(&output), "", "{arguments:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::process::{Held, Place, Teal, ask, backend, is_refused, service, service_with, until};
+use crate::clients::{Held, ask, backend, is_refused};
+use crate::process::{Place, Teal, service, service_with, until};
 
 /// A service whose connections may stay for so long once their endpoint is gone.
 fn draining(name: &str, timeout: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
@@ -14,7 +15,7 @@ fn series(name: &str, service: &str, more: &str) -> String {
 }
 
 /// Connections that were cut at the end of a drain.
-fn cut(teal: &Teal, service: &str, color: &str) -> Option<f64> {
+fn cut(teal: &Teal, service: &str, color: &str) -> Option<u64> {
     let more = format!("color=\"{color}\",reason=\"drain_deadline\"");
     teal.metric(&series("connections_closed_total", service, &more))
 }
@@ -35,15 +36,15 @@ fn weight_zero_ends_no_connection_and_starts_none() {
     let color = teal.color("a", "blue");
     assert_eq!((color.open, color.draining), (5, 5));
     assert!(color.oldest_draining_seconds.is_some());
-    assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"blue\"")), Some(5.0));
-    assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"green\"")), Some(0.0));
+    assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"blue\"")), Some(5));
+    assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"green\"")), Some(0));
     for held in &mut held {
         held.assert_alive();
     }
     drop(held);
     until("they are gone", || teal.color("a", "blue").open == 0);
     assert_eq!(cut(&teal, "a", "blue"), None);
-    assert_eq!(teal.metric("teal_weight_zero_violations_total"), Some(0.0));
+    assert_eq!(teal.metric("teal_weight_zero_violations_total"), Some(0));
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn connections_of_a_removed_color_are_cut_when_their_drain_is_over() {
     place.write("", &[draining("a", "1s", &[("green", 1, green)])]);
     assert_eq!(place.reload(&["--allow-removal"]).0, Some(0));
     held.assert_alive();
-    assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"blue\"")), Some(1.0));
+    assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"blue\"")), Some(1));
     // It takes none any more, so it has no weight either.
     assert_eq!(teal.metric("teal_color_weight{service=\"a\",color=\"blue\"}"), None);
     held.assert_cut();
@@ -77,7 +78,7 @@ fn connections_of_a_removed_endpoint_are_cut_and_counted() {
     assert_eq!((held.name.as_str(), stays.name.as_str()), ("old", "new"));
     assert_eq!(teal.color("a", "blue").draining, 1);
     held.assert_cut();
-    until("the cut is counted", || cut(&teal, "a", "blue") == Some(1.0));
+    until("the cut is counted", || cut(&teal, "a", "blue") == Some(1));
     stays.assert_alive();
 }
 
@@ -121,7 +122,7 @@ fn series_of_a_removed_service_leave_after_its_last_connection() {
     until("nobody listens for it", || is_refused(vip));
     held.assert_alive();
     let open = series("connections_active", "goes", "color=\"blue\"");
-    assert_eq!(teal.metric(&open), Some(1.0));
+    assert_eq!(teal.metric(&open), Some(1));
     assert!(teal.metrics().contains("teal_color_weight{service=\"comes\""));
     drop(held);
     until("its series leave", || !teal.metrics().contains("service=\"goes\""));
@@ -139,7 +140,7 @@ fn a_service_that_comes_back_while_a_connection_is_open_counts_on() {
     for _ in 0..3 {
         assert_eq!(ask(vip), "blue");
     }
-    place.write("", &[b.clone()]);
+    place.write("", std::slice::from_ref(&b));
     place.reload_ok();
     until("nobody listens for it", || is_refused(vip));
     place.write("", &[a, b]);
@@ -147,6 +148,6 @@ fn a_service_that_comes_back_while_a_connection_is_open_counts_on() {
     assert_eq!(teal.vip("a"), vip);
     assert_eq!(ask(vip), "blue");
     held.assert_alive();
-    assert_eq!(teal.metric(&series("connections_total", "a", "color=\"blue\"")), Some(5.0));
+    assert_eq!(teal.metric(&series("connections_total", "a", "color=\"blue\"")), Some(5));
     assert_eq!(teal.color("a", "blue").open, 1);
 }

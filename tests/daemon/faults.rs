@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::process::{Held, Place, ask, backend, service, until};
+use crate::clients::{Held, ask, backend};
+use crate::process::{Place, service, until};
 
 #[test]
 fn without_its_state_directory_it_goes_on_and_says_so_until_it_is_back() {
@@ -46,6 +47,23 @@ fn without_its_control_socket_it_reloads_by_file() {
     assert_eq!(ask(vip), "green");
     held.assert_alive();
     drop(held);
+    teal.stop();
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
+    place.write("", &[service("a", &[("blue", 1, blue), ("green", 0, green)])]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let teal = place.spawn_unread(place.command(), writer);
+    until("teal is ready", || place.teal(&["status"]).status.success());
+    drop(reader);
+    place.write("", &[service("a", &[("blue", 0, blue), ("green", 1, green)])]);
+    place.reload_ok();
+    assert_eq!(ask(teal.vip("a")), "green");
+    place.rename("broken");
+    assert_eq!(place.reload(&[]).0, Some(1));
+    assert_eq!(ask(teal.vip("a")), "green");
     teal.stop();
 }
 

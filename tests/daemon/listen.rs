@@ -2,7 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use crate::process::{PORT, Place, Teal, ask, backend, resolve, service, service_with, until};
+use crate::clients::{ask, backend, resolve};
+use crate::process::{PORT, Place, Teal, service, service_with, until};
 
 /// Holds an address in place of a foreign process.
 fn foreign(address: impl Into<SocketAddr>) -> TcpListener {
@@ -18,7 +19,7 @@ fn assert_names_us(message: &str, address: &str) {
     assert_eq!(message.matches(&pid).count(), 1, "said once is enough:\n{message}");
 }
 
-fn failed(teal: &Teal) -> f64 {
+fn failed(teal: &Teal) -> u64 {
     teal.metric("teal_listeners_failed").unwrap()
 }
 
@@ -30,7 +31,7 @@ fn service_at(name: &str, vip: std::net::Ipv4Addr, blue: SocketAddr) -> String {
 fn a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
     let (place, blue) = (Place::new(), backend("blue"));
     let a = service("a", &[("blue", 1, blue)]);
-    place.write("", &[a.clone()]);
+    place.write("", std::slice::from_ref(&a));
     let teal = place.start();
     let wanted = place.address(20);
     let holder = foreign((wanted, PORT));
@@ -41,7 +42,7 @@ fn a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
     assert_eq!(teal.status().services.len(), 1);
     assert_eq!(ask(teal.vip("a")), "blue");
     assert!(teal.resolve("b.local.").is_empty());
-    assert_eq!(failed(&teal), 0.0);
+    assert_eq!(failed(&teal), 0);
     drop(holder);
     place.reload_ok();
     assert_eq!(ask((wanted, PORT).into()), "blue");
@@ -51,7 +52,7 @@ fn a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
 fn an_exposed_address_that_is_taken_refuses_the_reload() {
     let (place, blue) = (Place::new(), backend("blue"));
     let a = service("a", &[("blue", 1, blue)]);
-    place.write("", &[a.clone()]);
+    place.write("", std::slice::from_ref(&a));
     let teal = place.start();
     let address = SocketAddr::from((place.outside(), 7090));
     let holder = foreign(address);
@@ -77,13 +78,13 @@ fn a_start_without_one_address_runs_the_rest_and_recovers() {
     assert_eq!(teal.resolve("b.local."), [wanted]);
     let subject = format!("listen {wanted}:{PORT}");
     assert_names_us(&teal.problem(&subject).unwrap(), &format!("{wanted}:{PORT}"));
-    assert_eq!(failed(&teal), 1.0);
+    assert_eq!(failed(&teal), 1);
     let status = String::from_utf8(place.teal(&["status"]).stdout).unwrap();
     assert!(status.contains(&format!("problem: {subject}")), "{status}");
     drop(holder);
     until("it listens", || teal.problem(&subject).is_none());
     assert_eq!(ask((wanted, PORT).into()), "blue");
-    assert_eq!(failed(&teal), 0.0);
+    assert_eq!(failed(&teal), 0);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_reload_works_while_another_service_cannot_listen() {
     place.write("", &[service("a", &[("blue", 0, blue), ("green", 1, green)]), b]);
     place.reload_ok();
     assert_eq!(ask(teal.vip("a")), "green");
-    assert_eq!(failed(&teal), 1.0);
+    assert_eq!(failed(&teal), 1);
 }
 
 #[test]
@@ -111,13 +112,13 @@ fn dns_comes_once_its_address_is_free() {
     let teal = place.start();
     assert!(teal.status().dns.listen.is_empty());
     assert_names_us(&teal.problem(&format!("dns {address}")).unwrap(), &address.to_string());
-    assert_eq!(failed(&teal), 1.0);
+    assert_eq!(failed(&teal), 1);
     assert_eq!(ask(teal.vip("a")), "blue");
     drop(holder);
     until("it listens", || teal.status().dns.listen == [address]);
     assert_eq!(teal.vip("a").ip(), resolve(address, "a.local.")[0]);
     assert!(teal.status().problems.is_empty());
-    assert_eq!(failed(&teal), 0.0);
+    assert_eq!(failed(&teal), 0);
 }
 
 #[test]
@@ -135,5 +136,5 @@ fn metrics_come_once_their_address_is_free() {
     drop(holder);
     until("it listens", || teal.status().metrics == Some(address));
     assert!(teal.status().problems.is_empty());
-    assert_eq!(failed(&teal), 0.0);
+    assert_eq!(failed(&teal), 0);
 }

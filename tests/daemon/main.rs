@@ -2,6 +2,9 @@
 //!
 //! Every test has a folder, a pool of loopback addresses and ports of its own, so all may run at once.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod clients;
 mod commands;
 mod drain;
 mod faults;

@@ -1,8 +1,8 @@
-//! A teal of one's own: a folder, a pool, the process, and clients for all of its sockets.
+//! A teal of one's own: a folder, a pool, the process, and what it says of itself.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
 use teal::admin::report::{ColorReport, ServiceReport, StatusReport};
 use tempfile::TempDir;
+
+use crate::clients::{connect, http, resolve};
 
 /// Nothing that works takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -159,6 +159,12 @@ impl Place {
         Teal { child, log, socket: self.socket() }
     }
 
+    /// Starts it with a log that the caller reads, or does not.
+    pub fn spawn_unread(&self, mut command: Command, log: std::io::PipeWriter) -> Teal {
+        let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        Teal { child, log: Arc::default(), socket: self.socket() }
+    }
+
     /// Runs it where it cannot start; returns what it said. Fails unless it exits with 1.
     pub fn refused(&self, command: Command) -> String {
         let mut teal = self.spawn(command);
@@ -200,12 +206,11 @@ pub fn service(name: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
 
 /// A service with further keys.
 pub fn service_with(name: &str, keys: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
-    let mut text = format!("[services.{name}]\nports = [{{ listen = {PORT} }}]\n{keys}\n");
-    for (color, weight, endpoint) in colors {
-        text +=
-            &format!("[services.{name}.colors.{color}]\nweight = {weight}\nendpoints = [\"{endpoint}\"]\n");
-    }
-    text
+    let color = |(color, weight, endpoint): &(&str, u32, SocketAddr)| {
+        format!("[services.{name}.colors.{color}]\nweight = {weight}\nendpoints = [\"{endpoint}\"]\n")
+    };
+    let colors: String = colors.iter().map(color).collect();
+    format!("[services.{name}]\nports = [{{ listen = {PORT} }}]\n{keys}\n{colors}")
 }
 
 /// A running daemon; killed when dropped, and its log printed when the test fails.
@@ -284,8 +289,8 @@ impl Teal {
         self.get("/metrics").1
     }
 
-    /// The value of one series, by its text before the blank.
-    pub fn metric(&self, series: &str) -> Option<f64> {
+    /// The value of one series that counts something, by its text before the blank.
+    pub fn metric(&self, series: &str) -> Option<u64> {
         let text = self.metrics();
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
         Some(value.parse().unwrap())
@@ -305,99 +310,4 @@ impl Drop for Teal {
             eprintln!("log of teal:\n{}", self.log());
         }
     }
-}
-
-/// One request on a stream; head and body of its answer.
-pub fn http(mut stream: impl Read + Write, request: &str) -> (String, String) {
-    write!(stream, "{request} HTTP/1.1\r\nhost: teal\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}
-
-/// Asks over UDP for the A records of a name.
-pub fn resolve(server: SocketAddr, name: &str) -> Vec<Ipv4Addr> {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    socket.connect(server).unwrap();
-    let mut message = Message::query();
-    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
-    socket.send(&message.to_vec().unwrap()).unwrap();
-    let mut buffer = [0; 1232];
-    let length = socket.recv(&mut buffer).unwrap();
-    let answer = Message::from_vec(&buffer[..length]).unwrap();
-    let address = |data: &RData| match data {
-        RData::A(address) => Some(address.0),
-        _ => None,
-    };
-    answer.answers.iter().filter_map(|record| address(&record.data)).collect()
-}
-
-/// A backend that says its name, then sends back what comes until FIN.
-pub fn backend(name: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                let _ = stream.write_all(name.as_bytes());
-                let _ = std::io::copy(&mut &stream, &mut &stream);
-            });
-        }
-    });
-    address
-}
-
-pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
-
-/// A connection held open through teal.
-pub struct Held {
-    stream: TcpStream,
-    /// The backend's name.
-    pub name: String,
-}
-
-impl Held {
-    /// Connects, and waits for the backend's name, which has `length` bytes.
-    pub fn new(address: SocketAddr, length: usize) -> Self {
-        let mut stream = connect(address);
-        let mut name = vec![0; length];
-        stream.read_exact(&mut name).unwrap();
-        Self { stream, name: String::from_utf8(name).unwrap() }
-    }
-
-    /// Fails unless bytes go there and back.
-    pub fn assert_alive(&mut self) {
-        self.stream.write_all(b"ping").unwrap();
-        let mut answer = [0; 4];
-        self.stream.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"ping");
-    }
-
-    /// Fails unless the connection ends by RST.
-    pub fn assert_cut(&mut self) {
-        let error = self.stream.read(&mut [0; 1]).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    }
-}
-
-/// The backend's name that a new connection gets.
-pub fn ask(address: SocketAddr) -> String {
-    let mut stream = connect(address);
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut name = String::new();
-    stream.read_to_string(&mut name).unwrap();
-    name
-}
-
-/// Whether nobody listens there.
-pub fn is_refused(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, DEADLINE)
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }

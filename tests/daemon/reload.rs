@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::process::{Held, PORT, Place, Teal, ask, backend, is_refused, service, service_with, until};
+use crate::clients::{Held, ask, backend, is_refused};
+use crate::process::{PORT, Place, Teal, service, service_with, until};
 
 /// How long a change of a file may take to have its effect; 100 ms is promised, debug builds on busy
 /// machines get more.
@@ -42,8 +43,8 @@ fn until_weight(teal: &Teal, green: u16) {
     until("the weights are in effect", || teal.weight("a", "green") == green);
 }
 
-fn applied(teal: &Teal) -> f64 {
-    teal.metric("teal_config_reloads_total{result=\"applied\"}").unwrap_or(0.0)
+fn applied(teal: &Teal) -> u64 {
+    teal.metric("teal_config_reloads_total{result=\"applied\"}").unwrap_or(0)
 }
 
 #[test]
@@ -167,12 +168,12 @@ fn a_broken_file_changes_nothing_and_everybody_is_told() {
     let status = world.place.teal(&["status"]);
     let status = String::from_utf8(status.stdout).unwrap();
     assert!(status.contains("the last reload was rejected"), "{status}");
-    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(0.0));
+    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(0));
     assert_eq!(ask(vip), "blue");
     held.assert_alive();
     world.place.rename(&world.text(0, 100));
     until_weight(&teal, 100);
-    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(1.0));
+    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(1));
     held.assert_alive();
 }
 
@@ -199,7 +200,7 @@ fn what_only_a_restart_can_change_is_refused() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("restart needed: [dns] zones"), "{said}");
     assert_eq!(teal.weight("a", "green"), 0);
-    assert!(teal.metric("teal_config_reloads_total{result=\"refused\"}").unwrap() >= 1.0);
+    assert!(teal.metric("teal_config_reloads_total{result=\"refused\"}").unwrap() >= 1);
 }
 
 #[test]
@@ -244,6 +245,26 @@ fn an_address_wanted_twice_is_an_error_that_names_both() {
 }
 
 #[test]
+fn an_exposed_address_can_move_to_another_service() {
+    let world = World::new();
+    let address = format!("{}:7092", world.place.outside());
+    let exposed = |name, color, backend| {
+        let ports = format!("listen = {PORT}, expose = [\"{address}\"]");
+        service(name, &[(color, 1, backend)]).replace(&format!("listen = {PORT}"), &ports)
+    };
+    let b = service("b", &[("green", 1, world.green)]);
+    world.place.write("", &[exposed("a", "blue", world.blue), b]);
+    let teal = world.place.start();
+    let mut held = Held::new(address.parse().unwrap(), 4);
+    let a = service("a", &[("blue", 1, world.blue)]);
+    world.place.write("", &[a, exposed("b", "green", world.green)]);
+    world.place.reload_ok();
+    assert_eq!(ask(address.parse().unwrap()), "green");
+    assert_eq!(ask(teal.vip("a")), "blue");
+    held.assert_alive();
+}
+
+#[test]
 fn many_changes_by_rename_lose_no_connection() {
     let world = World::new();
     let teal = world.start();
@@ -258,7 +279,7 @@ fn many_changes_by_rename_lose_no_connection() {
     for held in &mut held {
         held.assert_alive();
     }
-    assert!(applied(&teal) >= 1.0);
-    assert_eq!(teal.metric("teal_weight_zero_violations_total"), Some(0.0));
+    assert!(applied(&teal) >= 1);
+    assert_eq!(teal.metric("teal_weight_zero_violations_total"), Some(0));
     assert!(!teal.metrics().contains("teal_connection_errors_total{service=\"a\""));
 }

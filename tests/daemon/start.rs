@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::process::{Place, ask, backend, said, service, until};
+use crate::clients::{ask, backend};
+use crate::process::{Place, said, service, until};
 
 /// Somebody without rights.
 const NOBODY: u32 = 65_534;
@@ -51,16 +52,16 @@ fn a_broken_file_at_boot_runs_the_last_good_one_until_it_is_mended() {
     let place = Place::new();
     place.rename(&good(&place));
     let teal = place.start();
-    assert_eq!(teal.metric("teal_config_degraded"), Some(0.0));
-    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(1.0));
+    assert_eq!(teal.metric("teal_config_degraded"), Some(0));
+    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(1));
     teal.stop();
     place.rename(&good(&place).replace("weight = 1\n", "weight = 5000\n"));
     let teal = place.start();
     assert_eq!(ask(teal.vip("a")), "blue");
     assert!(teal.status().configuration.degraded);
     assert_says(&teal.problem("configuration").unwrap(), &["the last good configuration runs", "5000"]);
-    assert_eq!(teal.metric("teal_config_degraded"), Some(1.0));
-    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(0.0));
+    assert_eq!(teal.metric("teal_config_degraded"), Some(1));
+    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(0));
     assert!(teal.log_has("the last good configuration runs"));
     assert_says(&said(&place.teal(&["status"])), &["DEGRADED", "problem: configuration:"]);
     // Still broken: still degraded.
@@ -69,7 +70,7 @@ fn a_broken_file_at_boot_runs_the_last_good_one_until_it_is_mended() {
     place.rename(&good(&place));
     until("it is mended", || !teal.status().configuration.degraded);
     until("no problem is left", || teal.status().problems.is_empty());
-    assert_eq!(teal.metric("teal_config_degraded"), Some(0.0));
+    assert_eq!(teal.metric("teal_config_degraded"), Some(0));
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn more_connections_than_descriptors_allow_are_refused() {
 
 #[test]
 fn a_port_without_the_right_to_it_says_what_to_grant() {
-    if std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
         .is_ok_and(|port| port.trim() == "0")
     {
         return; // Here everybody may have every port.

@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::process::{DEADLINE, Held, PORT, Place, Teal, backend, http, is_refused, resolve, service, until};
+use crate::clients::{Held, backend, http, is_refused, resolve};
+use crate::process::{DEADLINE, PORT, Place, Teal, service, until};
 
 fn start(place: &Place, grace: &str) -> Teal {
     place.write(
@@ -25,7 +26,7 @@ fn stopping_gives_open_connections_their_grace_and_then_cuts_them() {
     held.assert_alive();
     // Names go on, and whoever balances over hosts is told.
     assert_eq!(resolve(status.dns.listen[0], "a.local.").len(), 1);
-    let ready = http(crate::process::connect(status.metrics.unwrap()), "GET /readyz");
+    let ready = http(crate::clients::connect(status.metrics.unwrap()), "GET /readyz");
     assert!(ready.0.starts_with("HTTP/1.1 503"), "{}", ready.0);
     assert_eq!(ready.1, "stopping\n");
     assert_eq!(teal.status().phase, "stopping");

@@ -4,7 +4,8 @@ use std::os::unix::net::UnixDatagram;
 
 use rustix::process::Signal;
 
-use crate::process::{DEADLINE, Held, Place, Teal, ask, backend, eventually, service, until};
+use crate::clients::{Held, ask, backend};
+use crate::process::{DEADLINE, Place, Teal, eventually, service, until};
 
 /// The service manager's end of `NOTIFY_SOCKET`.
 struct Manager {
@@ -70,7 +71,9 @@ fn systemd_is_told_about_each_phase() {
 
     let held = Held::new(vip, 4);
     teal.terminate();
-    assert!(has_status(&manager.expect("STOPPING=1")));
+    let stopping = manager.expect("STOPPING=1");
+    // 30 s of grace and something for the end, so that systemd does not cut them before.
+    assert!(has_status(&stopping) && stopping.contains(&"EXTEND_TIMEOUT_USEC=40000000".to_owned()));
     // A reload now must not look like READY again.
     teal.signal(Signal::HUP);
     assert_eq!(manager.place.reload(&[]).0, Some(1));

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::process::{Place, Teal, ask, backend, service, service_with};
+use crate::clients::{ask, backend};
+use crate::process::{Place, Teal, service, service_with};
 
 fn named(names: &[&str], blue: SocketAddr) -> Vec<String> {
     names.iter().map(|name| service(name, &[("blue", 1, blue)])).collect()
