@@ -74,12 +74,8 @@ impl Line {
         self
     }
 
-    /// Characters; each takes one column, as the demo writes no others.
-    pub fn columns(&self) -> usize {
-        self.0.iter().map(|(_, text)| text.chars().count()).sum()
-    }
-
-    /// The line as it is written, cut off after so many columns.
+    /// The line as it is written, cut off after so many columns: the demo writes no characters that
+    /// take more than one.
     pub fn render(&self, palette: Palette, columns_max: usize) -> String {
         let mut text = String::new();
         let mut left = columns_max;
@@ -103,7 +99,6 @@ mod tests {
     #[test]
     fn a_line_is_cut_by_columns_and_not_by_octets() {
         let line = Line::new(Style::Blue, "██").with(Style::Plain, "ab");
-        assert_eq!(line.columns(), 4);
         assert_eq!(line.render(Palette::Plain, 3), "██a");
         assert_eq!(line.render(Palette::Coloured, 1), "\x1b[94m█\x1b[0m");
     }

@@ -11,6 +11,8 @@ use crate::cli::table::{Align, Table};
 pub struct Findings {
     /// Of each step.
     pub outcomes: Vec<Outcome>,
+    /// Preview names and what they answered before their release.
+    pub previews: Vec<(String, String)>,
     /// Of what was done between steps.
     pub faults: Vec<Fault>,
 }
@@ -34,7 +36,17 @@ impl Findings {
         let mut lines = vec![Line::new(Style::Bold, "What was asked, and what was seen (blue:green):")];
         lines.extend(table(&self.outcomes).lines().map(Line::plain));
         lines.push(Line::default());
+        let others: u64 = self.outcomes.iter().map(|outcome| outcome.released().of_others()).sum();
+        if others > 0 {
+            lines.push(Line::plain(format!(
+                "N and DECIDED include {others} connections of others; SEEN does not."
+            )));
+            lines.push(Line::default());
+        }
         lines.extend(answers(&self.outcomes));
+        for (name, got) in &self.previews {
+            lines.push(Line::plain(format!("{name:<24} {got:<28} at weight 0")));
+        }
         lines.push(Line::default());
         if self.is_exact() {
             lines.push(Line::new(Style::Green, "everything exact, no connection failed"));
@@ -56,14 +68,13 @@ fn table(outcomes: &[Outcome]) -> String {
     let mut table = Table::new(&[
         ("#", Align::Right),
         ("SERVICE", Align::Left),
-        ("WEIGHTS", Align::Right),
+        ("ASKED", Align::Right),
         ("N", Align::Right),
         ("EXPECTED", Align::Right),
         ("DECIDED", Align::Right),
         ("SEEN", Align::Right),
-        ("OFF", Align::Right),
-        ("BOUND", Align::Right),
-        ("FAILED", Align::Right),
+        ("OFF/BOUND", Align::Right),
+        ("FAIL", Align::Right),
         ("CHANGE", Align::Right),
     ]);
     for outcome in outcomes {
@@ -79,8 +90,7 @@ fn table(outcomes: &[Outcome]) -> String {
                 pair(count.expected()),
                 pair(count.decided),
                 pair(count.answered),
-                format!("{:.2}", count.off()),
-                format!("{:.2}", count.bound()),
+                format!("{:.2}/{:.2}", count.off(), count.bound()),
                 once(outcome.answers.failed.to_string()),
                 once(outcome.in_effect.map_or_else(|| "-".to_owned(), milliseconds)),
             ]);
@@ -119,14 +129,14 @@ mod tests {
 
     #[test]
     fn exact_steps_make_an_exact_report() {
-        let findings = Findings { outcomes: vec![outcome([77, 26])], faults: vec![] };
+        let findings = Findings { outcomes: vec![outcome([77, 26])], ..Default::default() };
         assert!(findings.is_exact());
         assert_eq!(
             text(&findings),
             "What was asked, and what was seen (blue:green):\n\
-             #  SERVICE   WEIGHTS    N     EXPECTED  DECIDED   SEEN   OFF  BOUND  FAILED  CHANGE\n\
-             2  serviceb    75:25  103  77.25:25.75    77:26  77:26  0.25   0.50       0  1.4 ms\n\
-            \x20  servicea    100:0  103        103:0    103:0  103:0  0.00   0.00\n\
+             #  SERVICE   ASKED    N     EXPECTED  DECIDED   SEEN  OFF/BOUND  FAIL  CHANGE\n\
+             2  serviceb  75:25  103  77.25:25.75    77:26  77:26  0.25/0.50     0  1.4 ms\n\
+            \x20  servicea  100:0  103        103:0    103:0  103:0  0.00/0.00\n\
              \n\n\
              everything exact, no connection failed\n"
         );
@@ -134,9 +144,9 @@ mod tests {
 
     #[test]
     fn one_fault_anywhere_ends_the_claim() {
-        let inexact = Findings { outcomes: vec![outcome([77, 26]), outcome([76, 27])], faults: vec![] };
+        let inexact = Findings { outcomes: vec![outcome([77, 26]), outcome([76, 27])], ..Default::default() };
         let preview = Fault::Preview { name: "x".into(), got: "a".into(), expected: "b".into() };
-        let preview = Findings { outcomes: vec![outcome([77, 26])], faults: vec![preview] };
+        let preview = Findings { faults: vec![preview], ..Default::default() };
         for findings in [inexact, preview] {
             assert!(!findings.is_exact());
             let text = text(&findings);

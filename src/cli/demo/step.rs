@@ -98,8 +98,8 @@ impl Outcome {
         if count.of_others() > 0 {
             long = long.with(Style::Plain, format!("{} connections of others; ", count.of_others()));
         }
-        if count.span == Span::Within {
-            long = long.with(Style::Dim, "counted within the weights' life; ");
+        if count.span == Span::Within && count.bound() > 0.0 {
+            long = long.with(Style::Dim, "others connected since the change; ");
         }
         Event { long: long.with(verdict.0, verdict.1), short }
     }

@@ -104,7 +104,7 @@ impl World {
                 findings.outcomes.push(outcome);
                 tokio::time::sleep(self.pace.rest).await;
                 if percent == 0 {
-                    findings.faults.extend(self.verify(member, stage).await?);
+                    self.verify(member, stage, &mut findings).await?;
                     tokio::time::sleep(self.pace.rest).await;
                 }
             }
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Looks at green before anything goes there, through its preview name.
-    async fn verify(&self, member: Member, stage: &Stage) -> Result<Vec<Fault>, StoryError> {
+    async fn verify(&self, member: Member, stage: &Stage, findings: &mut Findings) -> Result<(), StoryError> {
         let name = member.preview(Side::Green);
         let got = match self.way.get(&name, Mark::Uncounted).await {
             Ok(text) => text,
@@ -196,7 +196,9 @@ impl World {
         let rest = ", by its preview name; the split is not asked";
         let long = line("verify before release: ").with(Style::Plain, rest);
         stage.tell(Event { long, short: line("verify: ") });
-        Ok(faults)
+        findings.previews.push((name, got));
+        findings.faults.extend(faults);
+        Ok(())
     }
 }
 
