@@ -31,9 +31,7 @@ pub struct Reading {
     pub since_change: u64,
 }
 
-/// Between two looks for a moment at which no decision is under way.
-const LOOK_AGAIN: Duration = Duration::from_micros(200);
-/// How long such a moment is waited for; others may use the demo at the same time.
+/// How long a moment is waited for at which no decision is under way.
 const CALM_WITHIN: Duration = Duration::from_secs(1);
 
 impl Meter {
@@ -50,17 +48,16 @@ impl Meter {
         Some(Reading { weights: [blue.0, green.0], decided: [blue.1, green.1], since_change })
     }
 
-    /// The counters at a moment at which none of them moves, so that they belong together.
+    /// The counters at a moment at which none of them moves, so that they belong together: others may
+    /// open connections at the same time.
     pub async fn read_calm(&self, member: Member) -> Option<Reading> {
         let deadline = Instant::now() + CALM_WITHIN;
-        let mut before = self.read(member)?;
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            let after = self.read(member)?;
+            let (before, after) = (self.read(member)?, self.read(member)?);
             if after == before || Instant::now() > deadline {
                 return Some(after);
             }
-            before = after;
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -74,6 +71,8 @@ pub struct Count {
     pub weights: PerSide<u16>,
     /// teal's decisions.
     pub decided: PerSide<u64>,
+    /// Places of the split's sequence that were taken: as many as there were decisions.
+    pub places: u64,
     /// What the answers that clients got tell.
     pub answered: PerSide<u64>,
     /// What backends served.
@@ -129,6 +128,15 @@ pub enum Fault {
         /// Decisions.
         decided: u64,
     },
+    /// The split's sequence and the counters do not tell the same.
+    Places {
+        /// Service.
+        member: Member,
+        /// Places taken.
+        places: u64,
+        /// Decisions of all colors.
+        decided: u64,
+    },
     /// The weights in effect are not those of the step.
     Weights {
         /// Service.
@@ -173,6 +181,9 @@ impl fmt::Display for Fault {
                     "{member} {side}: clients saw {answered}, backends {served}, teal decided {decided}"
                 )
             }
+            Self::Places { member, places, decided } => {
+                write!(f, "{}: {places} places taken, but {decided} decisions counted", member.name())
+            }
             Self::Weights { member, found, asked } => {
                 let [blue, green] = found;
                 write!(f, "{}'s weights are {blue}:{green}, not {}:{}", member.name(), asked[0], asked[1])
@@ -210,7 +221,8 @@ impl Count {
     ) -> Self {
         let decided = [0, 1].map(|side| after.decided[side].wrapping_sub(before.decided[side]));
         let span = if before.since_change == 0 { Span::SinceChange } else { Span::Within };
-        Self { member, weights: after.weights, decided, answered, served, span }
+        let places = after.since_change.wrapping_sub(before.since_change);
+        Self { member, weights: after.weights, decided, places, answered, served, span }
     }
 
     /// All decisions.
@@ -247,6 +259,9 @@ impl Count {
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Vec::new();
         let member = self.member;
+        if self.places != self.total() {
+            faults.push(Fault::Places { member, places: self.places, decided: self.total() });
+        }
         for side in Side::ALL {
             let index = side as usize;
             let (decided, expected) = (self.decided[index], self.expected()[index]);
@@ -275,8 +290,8 @@ mod tests {
     use super::*;
 
     fn count(weights: PerSide<u16>, decided: PerSide<u64>) -> Count {
-        let (answered, served) = (decided, decided);
-        Count { member: Member::B, weights, decided, answered, served, span: Span::SinceChange }
+        let (answered, served, places) = (decided, decided, decided.iter().sum());
+        Count { member: Member::B, weights, decided, places, answered, served, span: Span::SinceChange }
     }
 
     #[test]
@@ -327,6 +342,13 @@ mod tests {
         let mut count = count([75, 25], [75, 25]);
         (count.answered, count.served) = ([76, 24], [76, 24]);
         assert!(matches!(count.faults()[..], [Fault::Disagree { side: Side::Blue, .. }]));
+    }
+
+    #[test]
+    fn counters_that_count_twice_are_a_fault() {
+        let mut count = count([75, 25], [154, 52]);
+        (count.answered, count.served, count.places) = ([77, 26], [77, 26], 103);
+        assert_eq!(count.faults(), [Fault::Places { member: Member::B, places: 103, decided: 206 }]);
     }
 
     #[test]

@@ -43,16 +43,12 @@ impl Ports {
         let mut taken = Vec::new();
         let mut usual = |port: u16, is_free: fn(SocketAddr) -> bool| {
             let address = loopback(port);
-            match claim(port).filter(|_| is_free(address)) {
-                Some(claim) => {
-                    claims.push(claim);
-                    address
-                }
-                None => {
-                    taken.push(port);
-                    loopback(0)
-                }
+            if let Some(claim) = claim(port).filter(|_| is_free(address)) {
+                claims.push(claim);
+                return address;
             }
+            taken.push(port);
+            loopback(0)
         };
         let dns =
             usual(DNS, |address| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok());

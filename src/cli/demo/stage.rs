@@ -27,12 +27,21 @@ pub struct Stage {
     gone: CancellationToken,
 }
 
+/// What came of waiting for Enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// Somebody pressed it.
+    Pressed,
+    /// Nobody ever will.
+    Ended,
+}
+
 struct Board {
     screen: Option<Screen>,
     head: Vec<Line>,
     events: Vec<Line>,
     scene: Option<Scene>,
-    prompt: Option<&'static str>,
+    prompt: Option<String>,
 }
 
 impl Stage {
@@ -80,23 +89,30 @@ impl Stage {
         self.board().scene = Some(scene);
     }
 
-    /// Asks for Enter and waits for it. At the end of standard input it goes on.
-    pub async fn wait_for_enter(&self, keys: &mut mpsc::UnboundedReceiver<()>) {
-        const PROMPT: &str = "Press Enter for the next step (Ctrl-C ends the demo).";
-        let mut board = self.board();
-        board.prompt = Some(PROMPT);
-        if board.screen.is_none() {
-            drop(board);
-            self.print(&[Line::plain(PROMPT)]);
-        } else {
-            drop(board);
+    /// Says what comes next, asks for Enter and waits for it.
+    pub async fn wait_for_enter(&self, next: &str, keys: &mut mpsc::UnboundedReceiver<()>) -> Waited {
+        self.set_prompt(Some(format!("Next: {next}. Press Enter, or Ctrl-C to end.")));
+        let key = keys.recv().await;
+        self.set_prompt(None);
+        if key.is_some() {
+            return Waited::Pressed;
         }
-        let _ = keys.recv().await;
+        let line = Line::plain("Standard input has ended: going on without waiting for Enter.");
+        self.tell(Event { long: line.clone(), short: line });
+        Waited::Ended
+    }
+
+    fn set_prompt(&self, prompt: Option<String>) {
         let mut board = self.board();
-        board.prompt = None;
-        // What was typed was echoed.
-        if let Some(screen) = &mut board.screen {
-            screen.forget();
+        board.prompt.clone_from(&prompt);
+        match (&mut board.screen, prompt) {
+            // What was typed was echoed.
+            (Some(screen), None) => screen.forget(),
+            (None, Some(prompt)) => {
+                drop(board);
+                self.print(&[Line::plain(prompt)]);
+            }
+            _ => {}
         }
     }
 
@@ -118,7 +134,7 @@ impl Stage {
         let rows = screen.rows();
         let mut foot =
             scene.as_ref().map_or_else(Vec::new, |scene| table(scene, &self.meter, &self.backends));
-        foot.push(Line::new(Style::Bold, prompt.unwrap_or_default()));
+        foot.push(Line::new(Style::Bold, prompt.clone().unwrap_or_default()));
         if screen.show(&compose(head, events, &foot, rows)).is_err() {
             self.gone.cancel();
         }

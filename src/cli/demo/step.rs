@@ -31,15 +31,15 @@ impl Plan {
         [100 - self.percent, self.percent]
     }
 
-    /// In words.
-    pub fn title(&self) -> String {
+    /// What is about to happen.
+    pub fn next(&self) -> String {
         let [blue, green] = self.weights();
-        format!(
-            "step {} of {STEPS}: {} at blue {blue}, green {green}; {} connections",
-            self.number,
-            self.member.name(),
-            self.load.connections
-        )
+        format!("{} at blue {blue}, green {green}", self.member.name())
+    }
+
+    /// What happens.
+    pub fn title(&self) -> String {
+        format!("step {} of {STEPS}: {}; {} connections", self.number, self.next(), self.load.connections)
     }
 }
 
@@ -139,6 +139,7 @@ pub mod tests {
             member,
             weights,
             decided,
+            places: decided.iter().sum(),
             answered: decided,
             served: decided,
             span: Span::SinceChange,

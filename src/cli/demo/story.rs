@@ -13,7 +13,7 @@ use super::frame::{Base, Scene};
 use super::measure::{Count, Fault, Meter, Reading};
 use super::paint::{Line, Style};
 use super::report::Findings;
-use super::stage::Stage;
+use super::stage::{Stage, Waited};
 use super::step::{Event, Outcome, PERCENTS, Plan};
 use super::traffic::{Load, Tally, run};
 
@@ -96,10 +96,13 @@ impl World {
             for (percent, connections) in PERCENTS.into_iter().zip(self.pace.connections) {
                 number += 1;
                 let load = Load { connections, spread: self.pace.spread };
-                if let Some(keys) = &mut self.keys {
-                    stage.wait_for_enter(keys).await;
+                let plan = Plan { number, member, percent, load };
+                if let Some(keys) = &mut self.keys
+                    && stage.wait_for_enter(&plan.next(), keys).await == Waited::Ended
+                {
+                    self.keys = None;
                 }
-                let outcome = self.step(Plan { number, member, percent, load }, stage).await?;
+                let outcome = self.step(plan, stage).await?;
                 stage.tell(outcome.event());
                 findings.outcomes.push(outcome);
                 tokio::time::sleep(self.pace.rest).await;
