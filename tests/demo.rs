@@ -104,7 +104,7 @@ fn an_interrupted_demo_cleans_up() {
     let folder = tempfile::tempdir().unwrap();
     let mut demo = start(&[], folder.path());
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().starts_with("step 1/8 ")));
+    assert!(lines.any(|line| line.unwrap().starts_with("  dig ")));
     let pid = rustix::process::Pid::from_child(&demo.0);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(demo.end().code(), Some(130));
