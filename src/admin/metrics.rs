@@ -26,7 +26,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 async fn metrics(State(context): State<Context>) -> impl IntoResponse {
     let rendered = tokio::task::spawn_blocking(move || {
-        collect(&context.snapshot.load_full(), &context.live, Instant::now());
+        collect(&context.snapshot, &context.live, Instant::now());
         context.ordinary.render(context.live.series())
     });
     match rendered.await {

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use super::args::CheckArguments;
 use super::exit::Exit;
+use super::print::print;
 use crate::config::{self, ReportStyle};
 use crate::model::Catalog;
 use crate::provider::files;
@@ -21,7 +22,7 @@ pub fn check(arguments: &CheckArguments) -> Exit {
     match config::load(&sources) {
         Ok(loaded) => {
             eprint!("{}", config::render(&loaded.warnings, &sources, style));
-            print!("{}", summary(&loaded.catalog));
+            let _ = print(&summary(&loaded.catalog));
             Exit::Done
         }
         Err(rejected) => {

@@ -5,6 +5,7 @@ pub mod check;
 pub mod client;
 pub mod demo;
 pub mod exit;
+pub mod print;
 pub mod reload;
 pub mod route;
 pub mod run;

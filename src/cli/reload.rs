@@ -5,6 +5,7 @@ use hyper::Method;
 use super::args::ReloadArguments;
 use super::client::{default_socket, report, request};
 use super::exit::Exit;
+use super::print::{print, print_json};
 use crate::admin::report::{ReloadReport, ReloadResult};
 
 /// Asks for a reload, waits, prints the result.
@@ -16,7 +17,7 @@ pub fn reload(arguments: &ReloadArguments) -> Exit {
         Err(error) => return report(&error),
     };
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&answer).expect("a report is always JSON"));
+        let _ = print_json(&answer);
     } else {
         print_report(&answer);
     }
@@ -32,12 +33,14 @@ fn print_report(report: &ReloadReport) {
     }
     match report.result {
         ReloadResult::Applied => {
-            println!("applied on this host: {} changes", report.changes.len());
-            for change in &report.changes {
-                println!("  {change}");
-            }
+            let head = format!("applied on this host: {} changes", report.changes.len());
+            let lines =
+                std::iter::once(head).chain(report.changes.iter().map(|change| format!("  {change}")));
+            let _ = print(&(lines.collect::<Vec<_>>().join("\n") + "\n"));
         }
-        ReloadResult::Unchanged => println!("unchanged on this host: the file says what is in effect"),
+        ReloadResult::Unchanged => {
+            let _ = print("unchanged on this host: the file says what is in effect\n");
+        }
         ReloadResult::Rejected | ReloadResult::Refused => {
             eprintln!("{}", report.message.as_deref().unwrap_or_default());
             eprintln!("nothing was changed on this host: the configuration in effect goes on");

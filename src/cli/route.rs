@@ -2,6 +2,7 @@
 
 use super::args::RouteArguments;
 use super::exit::Exit;
+use super::print::print;
 use crate::config;
 use crate::model::VipPool;
 use crate::net::route::{self, Removal, RouteState};
@@ -11,7 +12,7 @@ use crate::provider::files;
 pub fn route(arguments: &RouteArguments) -> Exit {
     match carry_out(arguments) {
         Ok(done) => {
-            println!("{done} (on this host)");
+            let _ = print(&format!("{done} (on this host)\n"));
             Exit::Done
         }
         Err(message) => {

@@ -52,10 +52,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                // The result is in the log and in the status.
-                let _ = daemon.reload().await;
-            }
+            _ = hangup.recv() => daemon.reload(),
         }
     }
     let again = async {

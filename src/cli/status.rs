@@ -8,6 +8,7 @@ use hyper::Method;
 use super::args::StatusArguments;
 use super::client::{default_socket, report, request};
 use super::exit::Exit;
+use super::print::{print, print_json};
 use super::table::{Align, Table};
 use crate::admin::report::{ColorReport, ReloadResult, ServiceReport, StatusReport};
 
@@ -28,16 +29,18 @@ pub fn status(arguments: &StatusArguments) -> Exit {
             }
         }
         if arguments.json {
-            println!("{}", serde_json::to_string_pretty(&answer).expect("a report is always JSON"));
+            let _ = print_json(&answer);
             return Exit::Done;
         }
         let text = render(&answer, arguments.service.is_some());
         if !arguments.watch {
-            print!("{text}");
+            let _ = print(&text);
             return Exit::Done;
         }
         // Home, the text with the rest of each line cleared, the rest of the screen cleared.
-        print!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"));
+        if print(&format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))).is_err() {
+            return Exit::Done;
+        }
         std::thread::sleep(Duration::from_secs(1));
     }
 }

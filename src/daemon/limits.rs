@@ -1,8 +1,10 @@
 //! Descriptors: what the process may open, and how many connections that allows.
 
+use std::sync::Arc;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::model::MaxConnections;
+use crate::model::{Catalog, MaxConnections, Service};
 
 /// Descriptors that DNS, the control socket, metrics, files and event queues need at most.
 const RESERVE: u64 = 512;
@@ -25,7 +27,7 @@ pub struct TooFewDescriptors {
 }
 
 /// Raises the soft limit of descriptors to the hard one and returns it.
-pub fn raise_descriptors() -> u64 {
+fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     // Raising to the hard limit needs no privilege; where it fails all the same, the soft one stands.
@@ -34,15 +36,30 @@ pub fn raise_descriptors() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
+/// Sockets that a catalog's services and DNS listen with.
+fn listener_count(catalog: &Catalog) -> u64 {
+    let of_service = |service: &Arc<Service>| {
+        let exposed: usize = service.ports.iter().map(|port| port.expose.len()).sum();
+        service.ports.len() * (1 + service.colors.len()) + exposed
+    };
+    let services: usize = catalog.services.values().map(of_service).sum();
+    (services + 2 * catalog.settings.dns.listen.len()) as u64
+}
+
+/// Connections that may be open at once with this catalog in this process. Raises the soft limit of
+/// descriptors to the hard one.
+///
+/// # Errors
+/// An explicit number that the descriptor limit does not allow.
+pub fn connections_of(catalog: &Catalog) -> Result<usize, TooFewDescriptors> {
+    max_connections(catalog.settings.limits.max_connections, raise_descriptors(), listener_count(catalog))
+}
+
 /// Connections that may be open at once, given the descriptor limit and the listening sockets.
 ///
 /// # Errors
 /// An explicit number that the descriptor limit does not allow.
-pub fn max_connections(
-    asked: MaxConnections,
-    limit: u64,
-    listeners: u64,
-) -> Result<usize, TooFewDescriptors> {
+fn max_connections(asked: MaxConnections, limit: u64, listeners: u64) -> Result<usize, TooFewDescriptors> {
     let reserve = RESERVE.min(limit / RESERVE_FRACTION) + listeners;
     let possible = limit.saturating_sub(reserve) / PER_CONNECTION;
     let allowed = match asked {

@@ -12,14 +12,26 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Facts, Server};
 use crate::net::{Accept, AcceptError, ControlSocket, ListenOptions, Listener, accept_loop, holder};
 use crate::state::Problems;
+use crate::telemetry::names::LISTENERS_FAILED;
 
-/// What keeps an address from being listened at, and what to do.
+/// `teal_listeners_failed`, to which everything that listens adds what it cannot have.
+pub fn failed_listeners() -> metrics::Gauge {
+    metrics::gauge!(LISTENERS_FAILED.name)
+}
+
+/// Who holds an address that cannot be listened at, where the kernel tells, and what to do.
 pub fn explain(address: SocketAddr, error: &io::Error) -> String {
+    let in_use = error.kind() == io::ErrorKind::AddrInUse;
+    match in_use.then(|| holder::holder_of(address)).flatten() {
+        Some(holder) => format!("the port is held by {holder}; {}", advice(error)),
+        None => advice(error),
+    }
+}
+
+/// What to do when an address cannot be listened at.
+pub fn advice(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let holder = holder::holder_of(address).unwrap_or_else(|| "another process".to_owned());
-            format!("{holder} has it: stop that one or choose another address")
-        }
+        io::ErrorKind::AddrInUse => "stop that one or choose another address".to_owned(),
         io::ErrorKind::PermissionDenied => format!(
             "ports below {} need CAP_NET_BIND_SERVICE: grant it (the packaged unit does) or choose a higher port",
             first_unprivileged_port()
@@ -100,17 +112,29 @@ impl MetricsListener {
         }
     }
 
-    /// Serves, from the moment when the address can be had.
-    pub async fn run(self, mut bound: Option<Listener>) {
-        let listener = loop {
-            if let Some(listener) = bound {
-                break listener;
-            }
+    /// Tries each second; `None` when stopped before.
+    async fn bind_later(&self) -> Option<Listener> {
+        failed_listeners().increment(1.0);
+        loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(RETRY) => {}
             }
-            bound = self.bind();
+            if let Some(listener) = self.bind() {
+                failed_listeners().decrement(1.0);
+                return Some(listener);
+            }
+        }
+    }
+
+    /// Serves, from the moment when the address can be had.
+    pub async fn run(self, bound: Option<Listener>) {
+        let listener = match bound {
+            Some(listener) => listener,
+            None => match self.bind_later().await {
+                Some(listener) => listener,
+                None => return,
+            },
         };
         if let Err(error) = accept_loop(listener, self.stop, &mut Http(self.server)).await {
             self.problems.set("metrics", format!("the metrics listener stopped: {error}; restart teal"));

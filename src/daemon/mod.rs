@@ -3,6 +3,7 @@
 //! The thread that runs this is the control thread: configuration, control socket, metrics, signals. DNS
 //! has a thread of its own and the proxy one per core, so that neither waits for the other.
 
+pub mod boot;
 pub mod last_good;
 pub mod limits;
 pub mod listeners;

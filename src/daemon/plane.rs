@@ -1,15 +1,16 @@
 //! The proxy's sockets as the writer's data plane.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::listeners::explain;
+use super::listeners::{advice, failed_listeners};
 use crate::proxy::plane::{BindFailure, Plane, Prepared};
 use crate::proxy::route::wanted;
 use crate::state::{DataPlane, Problems, Snapshot};
-use crate::telemetry::names::LISTENERS_FAILED;
 
 /// Prefix of the subjects of problems with listeners.
 const SUBJECT: &str = "listen ";
@@ -19,18 +20,19 @@ pub struct ProxyPlane {
     plane: Arc<Plane>,
     problems: Problems,
     prepared: Option<Prepared>,
-    missing: usize,
+    /// Wanted addresses that cannot be listened at.
+    missing: BTreeSet<SocketAddr>,
 }
 
 impl ProxyPlane {
     /// Wraps the proxy's sockets; what cannot be bound is noted in `problems`.
     pub fn new(plane: Arc<Plane>, problems: Problems) -> Self {
-        Self { plane, problems, prepared: None, missing: 0 }
+        Self { plane, problems, prepared: None, missing: BTreeSet::new() }
     }
 
     fn note_missing(&mut self, failures: &[BindFailure]) {
-        self.missing = failures.len();
-        metrics::gauge!(LISTENERS_FAILED.name).set(failures.len() as f64);
+        failed_listeners().increment(failures.len() as f64 - self.missing.len() as f64);
+        self.missing = failures.iter().map(|failure| failure.address).collect();
         let subject = |failure: &BindFailure| format!("{SUBJECT}{}", failure.address);
         let subjects: Vec<String> = failures.iter().map(subject).collect();
         for (failure, subject) in failures.iter().zip(&subjects) {
@@ -41,20 +43,23 @@ impl ProxyPlane {
 }
 
 fn sentence(failure: &BindFailure) -> String {
-    format!("{failure}; {}", explain(failure.address, &failure.error))
+    format!("{failure}; {}", advice(&failure.error))
 }
 
 impl DataPlane for ProxyPlane {
     fn prepare<'a>(&'a mut self, next: &'a Snapshot) -> BoxFuture<'a, Result<(), Vec<String>>> {
         async move {
-            match self.plane.prepare(wanted(next)).await {
-                Ok(prepared) => {
-                    self.note_missing(&[]);
-                    self.prepared = Some(prepared);
-                    Ok(())
-                }
-                Err(failures) => Err(failures.iter().map(sentence).collect()),
+            let (prepared, failures) = self.plane.prepare_partial(wanted(next)).await;
+            // What was missing before does not keep the others from changing: a rollback of one service
+            // must not wait for the address of another.
+            let is_new = |failure: &&BindFailure| !self.missing.contains(&failure.address);
+            let new: Vec<_> = failures.iter().filter(is_new).map(sentence).collect();
+            if !new.is_empty() {
+                return Err(new);
             }
+            self.note_missing(&failures);
+            self.prepared = Some(prepared);
+            Ok(())
         }
         .boxed()
     }
@@ -76,6 +81,6 @@ impl DataPlane for ProxyPlane {
     }
 
     fn is_incomplete(&self) -> bool {
-        self.missing > 0
+        !self.missing.is_empty()
     }
 }

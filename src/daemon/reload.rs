@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{last_good, systemd};
+use super::last_good::LastGood;
+use super::{boot, limits, systemd};
 use crate::admin::report::{ReloadReport, ReloadResult};
-use crate::admin::{Facts, ReloadRequest};
+use crate::admin::{Facts, Phase, ReloadRequest};
 use crate::config::{self, Loaded, ReportStyle, Sources};
-use crate::model::Settings;
+use crate::model::Catalog;
 use crate::provider::watch::{PATIENCE, WatchHandle};
-use crate::state::{Now, Problems, Removal, StateDirectory, Writer};
+use crate::proxy::Shared;
+use crate::state::{Change, Now, Problems, Removal, Writer};
 use crate::telemetry::names::{
     CONFIG_DEGRADED, CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_RELOADS,
 };
@@ -28,13 +30,15 @@ pub struct Reloader {
     /// Reads the files.
     pub watch: WatchHandle,
     /// Where the last good configuration is kept.
-    pub directory: Arc<StateDirectory>,
+    pub last_good: LastGood,
     /// Where it says what is wrong.
     pub problems: Problems,
     /// What status shows.
     pub facts: Arc<Facts>,
-    /// Is told about settings that took effect.
-    pub applied: Box<dyn FnMut(&Settings) + Send>,
+    /// Is told how many connections may be open.
+    pub shared: Arc<Shared>,
+    /// Where the daemon is in its life: nothing is changed while it stops.
+    pub phase: watch::Receiver<Phase>,
 }
 
 /// The moment, on both clocks.
@@ -51,10 +55,14 @@ impl Reloader {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = tick.tick() => self.writer.tick(Instant::now()).await,
+                _ = tick.tick() => self.tick().await,
                 request = requests.recv() => {
                     let Some(request) = request else { return };
-                    let report = self.reload(request.removal).await;
+                    let report = if self.is_stopping() {
+                        report(ReloadResult::Refused, Some("teal is stopping".to_owned()))
+                    } else {
+                        self.reload(request.removal).await
+                    };
                     // Nobody waits for the result of a change of the file.
                     let _ = request.reply.send(report);
                 }
@@ -62,59 +70,75 @@ impl Reloader {
         }
     }
 
+    fn is_stopping(&self) -> bool {
+        *self.phase.borrow() == Phase::Stopping
+    }
+
+    async fn tick(&mut self) {
+        self.writer.tick(Instant::now());
+        self.last_good.retry();
+        if !self.is_stopping() {
+            self.writer.complete().await;
+        }
+    }
+
     async fn reload(&mut self, removal: Removal) -> ReloadReport {
         systemd::reloading();
         let report = match self.watch.read(PATIENCE).await {
-            Ok(sources) => self.apply(&sources, removal).await,
+            Ok(sources) => self.apply(sources, removal).await,
             Err(error) => report(ReloadResult::Rejected, Some(error.to_string())),
         };
         self.note(&report);
-        systemd::ready(&status_line(&self.facts, &report));
+        if !self.is_stopping() {
+            systemd::ready(&status_line(&self.facts, &report));
+        }
         report
     }
 
-    async fn apply(&mut self, sources: &Sources, removal: Removal) -> ReloadReport {
-        let Loaded { catalog, warnings } = match config::load(sources) {
+    async fn apply(&mut self, sources: Sources, removal: Removal) -> ReloadReport {
+        let Loaded { catalog, warnings } = match config::load(&sources) {
             Ok(loaded) => loaded,
             Err(rejected) => {
-                let text = config::render(&rejected.diagnostics, sources, ReportStyle::Plain);
+                let text = config::render(&rejected.diagnostics, &sources, ReportStyle::Plain);
                 return report(ReloadResult::Rejected, Some(text));
             }
         };
         let hash = catalog.hash.clone();
-        let settings = catalog.settings.clone();
-        let warnings = warnings.iter().map(|warning| warning.one_line(sources)).collect();
+        let warnings = warnings.iter().map(|warning| warning.one_line(&sources)).collect();
         let unchanged = self.writer.cell().load().catalog.hash == hash;
         let mut report = if unchanged {
             report(ReloadResult::Unchanged, None)
         } else {
-            match self.writer.apply(catalog, removal, now()).await {
+            match self.carry_out(catalog, removal).await {
                 Ok(changes) => {
                     let changes = changes.iter().map(ToString::to_string).collect();
                     ReloadReport { changes, ..report(ReloadResult::Applied, None) }
                 }
-                Err(refusal) => report(ReloadResult::Refused, Some(refusal.to_string())),
+                Err(refusal) => report(ReloadResult::Refused, Some(refusal)),
             }
         };
         report.hash = Some(hash);
         report.warnings = warnings;
-        if report.result == ReloadResult::Applied {
-            (self.applied)(&settings);
-        }
         if matches!(report.result, ReloadResult::Applied | ReloadResult::Unchanged) {
             self.keep(sources);
         }
         report
     }
 
-    /// The file on disk is what runs: keep it for a start at which it is broken.
-    fn keep(&self, sources: &Sources) {
+    /// Makes the catalog what is, or says why not.
+    async fn carry_out(&mut self, catalog: Catalog, removal: Removal) -> Result<Vec<Change>, String> {
+        let max = limits::connections_of(&catalog).map_err(|error| error.to_string())?;
+        let changes = self.writer.apply(catalog, removal, now()).await.map_err(|error| error.to_string())?;
+        self.shared.set_connections_max(max);
+        Ok(changes)
+    }
+
+    /// The configuration on disk is what runs: keep it for a start at which it is broken.
+    fn keep(&mut self, sources: Sources) {
         self.facts.degraded.store(false, Ordering::Relaxed);
         metrics::gauge!(CONFIG_DEGRADED.name).set(0.0);
-        match last_good::keep(&self.directory, &self.facts.config, sources) {
-            Ok(()) => self.problems.clear("state: last good configuration"),
-            Err(error) => self.problems.set("state: last good configuration", error.to_string()),
-        }
+        self.problems.clear(boot::SUBJECT);
+        self.last_good.keep(sources);
     }
 
     fn note(&self, report: &ReloadReport) {

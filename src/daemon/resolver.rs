@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
+use super::listeners::{explain, failed_listeners};
 use crate::dns::{self, Bound, Dns};
 use crate::state::Problems;
 
@@ -49,8 +50,9 @@ impl Resolver {
                 problems: problems.clone(),
                 note: Arc::clone(&note),
             };
-            if let Some(first) = &first {
-                note(first.address);
+            match &first {
+                Some(first) => note(first.address),
+                None => failed_listeners().increment(1.0),
             }
             handle.spawn(server.run(*address, first));
         }
@@ -95,7 +97,7 @@ fn try_bind(address: SocketAddr, problems: &Problems) -> Option<Bound> {
             Some(bound)
         }
         Err(error) => {
-            let cause = super::listeners::explain(address, &error.source);
+            let cause = explain(address, &error.source);
             problems.set(&subject(address), format!("{error}; {cause}"));
             None
         }
@@ -128,6 +130,7 @@ impl Server {
             }
             bound = try_bind(address, &self.problems);
             if let Some(bound) = &bound {
+                failed_listeners().decrement(1.0);
                 (self.note)(bound.address);
             }
         }

@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,25 +11,26 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::limits::{TooFewDescriptors, max_connections, raise_descriptors};
+use super::boot::{self, Boot};
+use super::last_good::LastGood;
+use super::limits::{self, TooFewDescriptors};
 use super::listeners::{Http, MetricsListener};
 use super::plane::ProxyPlane;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
-use super::{last_good, places, watchdog};
-use crate::admin::report::{ConnectionsReport, ReloadReport};
+use super::{places, watchdog};
+use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
-use crate::config::{self, Loaded, ReportStyle};
 use crate::dns::{Dns, DnsMetrics};
-use crate::model::{Catalog, HostNetworks, Route, Service, Settings};
+use crate::model::{HostNetworks, Route, Settings};
 use crate::net::unix::ControlSocketError;
 use crate::net::{ControlSocket, Workers, accept_loop, host, route};
-use crate::provider::watch::{PATIENCE, Watcher};
+use crate::provider::watch::Watcher;
 use crate::proxy::Shared;
 use crate::proxy::plane::Plane;
 use crate::state::{Base, First, Live, Problems, Removal, SnapshotCell, StateDirectory, StateError, Writer};
 use crate::telemetry::Series;
-use crate::telemetry::names::{CONFIG_DEGRADED, DNS_QUERY_DURATION, WEIGHT_ZERO_VIOLATIONS};
+use crate::telemetry::names::{DNS_QUERY_DURATION, WEIGHT_ZERO_VIOLATIONS};
 use crate::telemetry::ordinary::{InstallError, Ordinary};
 
 /// What the daemon is started with.
@@ -56,11 +56,13 @@ pub enum SocketChoice {
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration is broken, and no last good one is kept.
-    #[error("{report}\nno last good configuration is kept in {}: mend this one", state_dir.display())]
+    /// The configuration is broken, and no last good one can stand in.
+    #[error("{}\n{instead} in {}: mend this one", report.trim_end(), state_dir.display())]
     Configuration {
         /// Every error.
         report: String,
+        /// Why there is no last good one.
+        instead: String,
         /// Where a good one would have been kept.
         state_dir: PathBuf,
     },
@@ -114,18 +116,18 @@ impl Daemon {
         &self.facts
     }
 
-    /// Reloads, and waits for the result. `None` when the daemon is stopping.
-    pub async fn reload(&self) -> Option<ReloadReport> {
-        let (reply, result) = oneshot::channel();
-        self.reload.send(ReloadRequest { removal: Removal::Guarded, reply }).await.ok()?;
-        result.await.ok()
+    /// Asks for a reload and returns at once. Its result is in the log and in the status.
+    pub fn reload(&self) {
+        ask_for_reload(&self.reload);
     }
 
     /// Starts everything. Returns once whatever can be bound is bound.
     ///
     /// # Errors
     /// What keeps it from starting, and what to do.
-    pub async fn start(options: Options) -> Result<Self, StartError> {
+    pub async fn start(mut options: Options) -> Result<Self, StartError> {
+        // What is kept for one configuration must not stand in for one of the same name in another folder.
+        options.config = std::path::absolute(&options.config)?;
         let ordinary = Ordinary::install()?;
         let directory = Arc::new(StateDirectory::open(&options.state_dir)?);
         let facts = Arc::new(Facts::new(options.config.clone()));
@@ -137,55 +139,20 @@ impl Daemon {
         };
         // Watches from before the first read, so that no change is missed.
         let watcher = Watcher::new(&options.config, Duration::ZERO);
-        let catalog = first_catalog(&options, &watcher, &base, &facts).await?;
+        let Boot { catalog, origin } = boot::read(&options, &watcher, &base.directory).await?;
         let settings = catalog.settings.clone();
-        let descriptors = raise_descriptors();
-        let listeners = listener_count(&catalog);
-        let max = max_connections(settings.limits.max_connections, descriptors, listeners)?;
+        let max = limits::connections_of(&catalog)?;
         let socket = ControlSocket::bind(&socket_path(&options.socket, &settings))?;
         let first = First::build(catalog, &base, now())?;
+        // Only now: what cannot run is no good configuration.
+        let config = options.config.clone();
+        let mut last_good = LastGood::new(Arc::clone(&base.directory), config, base.problems.clone());
+        origin.note(&mut last_good, &base.problems, &facts);
         ensure_route(&settings, &base.problems).await;
-        let builder =
-            Builder { options, ordinary, facts, base, settings, max, stop: CancellationToken::new() };
-        builder.build(first, watcher, socket).await
+        let stop = CancellationToken::new();
+        let builder = Builder { options, ordinary, facts, base, settings, max, stop };
+        builder.build(first, (watcher, last_good), socket).await
     }
-}
-
-/// Reads the configuration, or the last good one where it is broken.
-async fn first_catalog(
-    options: &Options,
-    watcher: &Watcher,
-    base: &Base,
-    facts: &Facts,
-) -> Result<Catalog, StartError> {
-    let broken = match watcher.handle().read(PATIENCE).await {
-        Ok(sources) => match config::load(&sources) {
-            Ok(Loaded { catalog, warnings }) => {
-                for warning in warnings {
-                    tracing::warn!("{}", warning.one_line(&sources));
-                }
-                if let Err(error) = last_good::keep(&base.directory, &options.config, &sources) {
-                    base.problems.set("state: last good configuration", error.to_string());
-                }
-                return Ok(catalog);
-            }
-            Err(rejected) => config::render(&rejected.diagnostics, &sources, ReportStyle::Plain),
-        },
-        Err(error) => error.to_string(),
-    };
-    let kept = last_good::read(&base.directory, &options.config)?;
-    let Some(Ok(Loaded { catalog, .. })) = kept.map(|sources| config::load(&sources)) else {
-        return Err(StartError::Configuration { report: broken, state_dir: options.state_dir.clone() });
-    };
-    base.problems.set(
-        "configuration",
-        format!(
-            "the last good configuration runs, as the one on disk is broken; mend it and reload:\n{broken}"
-        ),
-    );
-    facts.degraded.store(true, Ordering::Relaxed);
-    metrics::gauge!(CONFIG_DEGRADED.name).set(1.0);
-    Ok(catalog)
 }
 
 fn socket_path(choice: &SocketChoice, settings: &Settings) -> PathBuf {
@@ -193,16 +160,6 @@ fn socket_path(choice: &SocketChoice, settings: &Settings) -> PathBuf {
         SocketChoice::At(path) => path.clone(),
         SocketChoice::Default(path) => settings.admin.socket.clone().unwrap_or_else(|| path.clone()),
     }
-}
-
-/// Sockets that a catalog's services and DNS listen with.
-pub(super) fn listener_count(catalog: &Catalog) -> u64 {
-    let of_service = |service: &Arc<Service>| {
-        let exposed: usize = service.ports.iter().map(|port| port.expose.len()).sum();
-        service.ports.len() * (1 + service.colors.len()) + exposed
-    };
-    let services: usize = catalog.services.values().map(of_service).sum();
-    (services + 2 * catalog.settings.dns.listen.len()) as u64
 }
 
 /// A pool outside 127.0.0.0/8 needs one local route. Without it names still resolve, so this is no
@@ -233,7 +190,7 @@ impl Builder {
     async fn build(
         self,
         first: First,
-        watcher: Watcher,
+        (watcher, last_good): (Watcher, LastGood),
         socket: ControlSocket,
     ) -> Result<Daemon, StartError> {
         let snapshot = Arc::clone(first.cell());
@@ -251,9 +208,19 @@ impl Builder {
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
         let tasks = TaskTracker::new();
-        self.start_reloading((writer, watcher), requests, &reload, (&tasks, &shared));
-        let limit = self.max;
-        let connections = move || ConnectionsReport { open: shared.open_count(), max: limit };
+        let reloader = Reloader {
+            writer,
+            watch: watcher.handle(),
+            last_good,
+            problems: self.base.problems.clone(),
+            facts: Arc::clone(&self.facts),
+            shared: Arc::clone(&shared),
+            phase: phase_seen.clone(),
+        };
+        tasks.spawn(reloader.run(requests, self.stop.clone()));
+        self.start_watching(watcher, &reload, &tasks);
+        let connections =
+            move || ConnectionsReport { open: shared.open_count(), max: shared.connections_max() };
         let context = Context {
             snapshot: Arc::clone(&snapshot),
             live: Arc::clone(&live),
@@ -296,43 +263,14 @@ impl Builder {
         Ok(Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?)
     }
 
-    fn start_reloading(
-        &self,
-        (writer, watcher): (Writer, Watcher),
-        requests: mpsc::Receiver<ReloadRequest>,
-        reload: &mpsc::Sender<ReloadRequest>,
-        (tasks, shared): (&TaskTracker, &Arc<Shared>),
-    ) {
+    /// Reports each change of the configuration, where it is watched.
+    fn start_watching(&self, watcher: Watcher, reload: &mpsc::Sender<ReloadRequest>, tasks: &TaskTracker) {
         let config = &self.options.config;
         let of_folder = if config.is_dir() { SETTLE_FOLDER } else { Duration::ZERO };
         watcher.handle().set_settle(self.settings.reload.settle.unwrap_or(of_folder));
-        let (listeners, shared) = (listener_count(&writer.cell().load().catalog), Arc::clone(shared));
-        let problems = self.base.problems.clone();
-        let applied = move |settings: &Settings| match max_connections(
-            settings.limits.max_connections,
-            raise_descriptors(),
-            listeners,
-        ) {
-            Ok(max) => shared.set_connections_max(max),
-            Err(error) => problems.set("limits", error.to_string()),
-        };
-        let reloader = Reloader {
-            writer,
-            watch: watcher.handle(),
-            directory: Arc::clone(&self.base.directory),
-            problems: self.base.problems.clone(),
-            facts: Arc::clone(&self.facts),
-            applied: Box::new(applied),
-        };
-        tasks.spawn(reloader.run(requests, self.stop.clone()));
         if self.settings.reload.watch {
             let reload = reload.clone();
-            let changed = move || {
-                let (reply, _) = oneshot::channel();
-                // A full queue holds a reload that will read what changed now.
-                let _ = reload.try_send(ReloadRequest { removal: Removal::Guarded, reply });
-            };
-            tasks.spawn(watcher.run(changed, self.stop.clone()));
+            tasks.spawn(watcher.run(move || ask_for_reload(&reload), self.stop.clone()));
         }
     }
 
@@ -357,6 +295,12 @@ impl Builder {
         let bound = metrics.bind();
         tasks.spawn(metrics.run(bound));
     }
+}
+
+fn ask_for_reload(reload: &mpsc::Sender<ReloadRequest>) {
+    let (reply, _) = oneshot::channel();
+    // A full queue holds a reload that will read what changed now.
+    let _ = reload.try_send(ReloadRequest { removal: Removal::Guarded, reply });
 }
 
 /// Reloads that may wait for one that runs.

@@ -15,6 +15,8 @@ pub struct Stopped {
     pub cut: usize,
 }
 
+/// What stopping takes beyond the grace, at most.
+const MARGIN: Duration = Duration::from_secs(10);
 /// How long cut connections may take to be gone.
 const CUT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -24,7 +26,7 @@ impl Daemon {
     pub async fn stop(self, now: impl Future<Output = ()>) -> Stopped {
         let grace = self.snapshot.load().catalog.settings.shutdown_grace;
         self.phase.send_replace(Phase::Stopping);
-        systemd::stopping("waiting for open connections to end");
+        systemd::stopping("waiting for open connections to end", grace + MARGIN);
         self.plane.stop_accepting().await;
         let open = self.plane.open_count();
         tracing::info!(connections = open, ?grace, "stopping: no new connections, open ones may end");

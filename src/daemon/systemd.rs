@@ -29,8 +29,9 @@ pub fn status(status: &str) {
 }
 
 /// The daemon stops; it may take `grace` for its connections.
-pub fn stopping(status: &str) {
-    notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
+pub fn stopping(status: &str, grace: Duration) {
+    let grace_usec = u32::try_from(grace.as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(grace_usec), NotifyState::Status(status)]);
 }
 
 /// The daemon lives.

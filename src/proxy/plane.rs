@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Plane {
     workers: Arc<Workers>,
     open: Mutex<HashMap<SocketAddr, Open>>,
     closing: Mutex<HashMap<SocketAddr, TaskTracker>>,
+    /// Set once and for all by [`Self::stop_accepting`], under the lock of `open`.
+    stopped: AtomicBool,
 }
 
 /// A listener that is served.
@@ -78,7 +81,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Plane {
     /// Without listeners.
     pub fn new(shared: Arc<Shared>, workers: Arc<Workers>) -> Self {
-        Self { shared, workers, open: Mutex::default(), closing: Mutex::default() }
+        Self {
+            shared,
+            workers,
+            open: Mutex::default(),
+            closing: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }
     }
 
     /// What all workers share.
@@ -134,6 +143,9 @@ impl Plane {
     pub fn commit(&self, prepared: Prepared, snapshot: &Snapshot) -> io::Result<()> {
         let Prepared { wanted, fresh } = prepared;
         let mut open = lock(&self.open);
+        if self.stopped.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let unwanted: Vec<_> = open.keys().filter(|address| !wanted.contains_key(address)).copied().collect();
         for address in unwanted {
             if let Some(listener) = open.remove(&address) {
@@ -200,9 +212,14 @@ impl Plane {
         lock(&self.open).iter().map(|(wanted, open)| (*wanted, open.listener.address())).collect()
     }
 
-    /// Closes all listeners; returns when everything that waited in their queues has been taken.
+    /// Closes all listeners, for good: [`Self::commit`] does nothing from now on. Returns when everything
+    /// that waited in their queues has been taken.
     pub async fn stop_accepting(&self) {
-        let all: Vec<_> = lock(&self.open).drain().collect();
+        let all: Vec<_> = {
+            let mut open = lock(&self.open);
+            self.stopped.store(true, Ordering::Relaxed);
+            open.drain().collect()
+        };
         for (address, open) in all {
             self.close(address, open);
         }

@@ -45,6 +45,11 @@ impl Shared {
         self.connections_max.store(connections_max, Ordering::Relaxed);
     }
 
+    /// How many connections may be open.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
     /// Connections open right now, those still connecting included.
     pub fn open_count(&self) -> usize {
         self.connections.load(Ordering::Acquire)

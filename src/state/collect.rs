@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::connections::{Connection, Why};
 use super::live::Live;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, SnapshotCell};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     COLOR_ENDPOINTS, COLOR_WEIGHT, COLOR_WEIGHT_BASELINE, CONFIG_INFO, CONNECTIONS_ACTIVE, DRAIN_OLDEST,
-    DRAINING_CONNECTIONS,
+    DRAINING_CONNECTIONS, Family,
 };
 
 /// Open connections of one color on one port.
@@ -62,25 +62,39 @@ pub fn open_connections(snapshot: &Snapshot, live: &Live) -> Vec<OpenOfColor> {
     sums.into_values().collect()
 }
 
-/// Sets the gauges of everything that `snapshot` and open connections name.
-pub fn collect(snapshot: &Snapshot, live: &Live, now: Instant) {
-    let series = live.series();
-    for state in snapshot.services.values() {
-        for color in &state.service.colors {
-            let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
-            series.set_gauge(COLOR_WEIGHT, &labels, f64::from(color.weight.get()));
-            series.set_gauge(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
-            let labels = [labels[0], labels[1], ("state", "configured")];
-            series.set_gauge(COLOR_ENDPOINTS, &labels, color.endpoints.len() as f64);
+/// Families that are set anew each time: what is gone from the configuration leaves at once, although its
+/// counters stay until its last connection has closed.
+const DERIVED: &[Family] = &[
+    COLOR_WEIGHT,
+    COLOR_WEIGHT_BASELINE,
+    COLOR_ENDPOINTS,
+    CONNECTIONS_ACTIVE,
+    DRAINING_CONNECTIONS,
+    DRAIN_OLDEST,
+    CONFIG_INFO,
+];
+
+/// Sets the gauges of everything that the snapshot and open connections name.
+pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
+    live.series().replace_gauges(DERIVED, |set| {
+        let snapshot = cell.load_full();
+        for state in snapshot.services.values() {
+            for color in &state.service.colors {
+                let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
+                set(COLOR_WEIGHT, &labels, f64::from(color.weight.get()));
+                set(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
+                let labels = [labels[0], labels[1], ("state", "configured")];
+                set(COLOR_ENDPOINTS, &labels, color.endpoints.len() as f64);
+            }
         }
-    }
-    for sum in open_connections(snapshot, live) {
-        let port = sum.port.to_string();
-        let labels = [("service", sum.service.as_str()), ("port", &port), ("color", sum.color.as_str())];
-        series.set_gauge(CONNECTIONS_ACTIVE, &labels, sum.open as f64);
-        series.set_gauge(DRAINING_CONNECTIONS, &labels, sum.draining as f64);
-        let age = sum.oldest.map_or(0.0, |oldest| now.saturating_duration_since(oldest).as_secs_f64());
-        series.set_gauge(DRAIN_OLDEST, &labels, age);
-    }
-    series.set_only_gauge(CONFIG_INFO, &[("hash", &snapshot.catalog.hash)], 1.0);
+        for sum in open_connections(&snapshot, live) {
+            let port = sum.port.to_string();
+            let labels = [("service", sum.service.as_str()), ("port", &port), ("color", sum.color.as_str())];
+            set(CONNECTIONS_ACTIVE, &labels, sum.open as f64);
+            set(DRAINING_CONNECTIONS, &labels, sum.draining as f64);
+            let age = sum.oldest.map_or(0.0, |oldest| now.saturating_duration_since(oldest).as_secs_f64());
+            set(DRAIN_OLDEST, &labels, age);
+        }
+        set(CONFIG_INFO, &[("hash", &snapshot.catalog.hash)], 1.0);
+    });
 }

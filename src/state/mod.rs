@@ -22,6 +22,7 @@ pub mod writer;
 
 pub use answers::{Answers, Lookup, Records};
 pub use connections::{Connection, CutReason, OpenConnections, Why};
+pub use diff::Change;
 pub use directory::{StateDirectory, StateError};
 pub use live::{ColorLive, EndpointLive, Live, PortLive};
 pub use problems::Problems;

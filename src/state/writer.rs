@@ -125,8 +125,18 @@ pub struct Writer {
     base: Base,
     plane: Box<dyn DataPlane>,
     vips: VipTable,
+    /// Whether `vips` is what the state directory holds.
+    saved: Saved,
     drains: Drains,
     cell: SnapshotCell,
+}
+
+/// Whether addresses are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Saved {
+    Yes,
+    /// The disk failed.
+    No,
 }
 
 impl Writer {
@@ -134,7 +144,7 @@ impl Writer {
     pub async fn start(first: First, base: Base, plane: Box<dyn DataPlane>) -> Self {
         let First { cell, kept, vips } = first;
         let snapshot = cell.load_full();
-        let mut writer = Self { base, plane, vips: kept, drains: Drains::default(), cell };
+        let mut writer = Self { base, plane, vips: kept, saved: Saved::Yes, drains: Drains::default(), cell };
         writer.keep(vips);
         writer.plane.prepare_what_can_be(&snapshot).await;
         writer.plane.commit(&snapshot);
@@ -176,13 +186,20 @@ impl Writer {
     }
 
     /// Cuts connections whose drain is over, lets go of series that nobody needs, and tries again what the
-    /// data plane could not do. Call it about every second.
-    pub async fn tick(&mut self, now: Instant) {
+    /// disk would not take. Call it about every second.
+    pub fn tick(&mut self, now: Instant) {
         let cut = self.drains.cut_due(now);
         if cut > 0 {
             tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
         }
         self.base.live.sweep();
+        if self.saved == Saved::No {
+            self.save();
+        }
+    }
+
+    /// Tries again what the data plane could not do. Call it about every second, but not while stopping.
+    pub async fn complete(&mut self) {
         if self.plane.is_incomplete() {
             let current = self.cell.load_full();
             self.plane.prepare_what_can_be(&current).await;
@@ -192,13 +209,24 @@ impl Writer {
 
     /// Addresses are kept before anybody can learn them; a disk that fails is no reason to stop.
     fn keep(&mut self, vips: VipTable) {
-        if vips != self.vips {
-            match self.base.directory.write(VIPS, Kept { leases: vips.clone() }) {
-                Ok(()) => self.base.problems.clear("state"),
-                Err(error) => self.base.problems.set("state", error.to_string()),
+        let differ = vips != self.vips;
+        self.vips = vips;
+        if differ {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        match self.base.directory.write(VIPS, Kept { leases: self.vips.clone() }) {
+            Ok(()) => {
+                self.base.problems.clear("state");
+                self.saved = Saved::Yes;
+            }
+            Err(error) => {
+                self.base.problems.set("state", error.to_string());
+                self.saved = Saved::No;
             }
         }
-        self.vips = vips;
     }
 
     fn follow_drains(&mut self, before: &Snapshot, next: &Snapshot, now: Instant) {

@@ -3,9 +3,9 @@
 //! Built on metrics-util's registry, which can delete, unlike the exporter's recorder. A handle that
 //! was resolved before its series was deleted still counts, but into nothing that is rendered.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Key, Label};
 use metrics_exporter_prometheus::formatting::{sanitize_label_value, write_help_line, write_type_line};
@@ -51,11 +51,16 @@ pub type Labels<'a> = &'a [(&'static str, &'a str)];
 /// The store. Cheap to share behind an `Arc`; resolving a handle locks one shard, using it does not.
 pub struct Series {
     registry: Registry<Key, Cells>,
+    /// Held while gauges are replaced.
+    replacing: Mutex<()>,
 }
+
+/// Sets one gauge.
+pub type SetGauge<'a> = dyn FnMut(Family, Labels<'_>, f64) + 'a;
 
 impl Default for Series {
     fn default() -> Self {
-        Self { registry: Registry::new(Cells) }
+        Self { registry: Registry::new(Cells), replacing: Mutex::default() }
     }
 }
 
@@ -86,11 +91,18 @@ impl Series {
         self.gauge(family, labels).store(value.to_bits(), Ordering::Relaxed);
     }
 
-    /// Sets a gauge and removes the other series of its family.
-    pub fn set_only_gauge(&self, family: Family, labels: Labels<'_>, value: f64) {
-        let only = key(family, labels);
-        self.set_gauge(family, labels, value);
-        self.registry.retain_gauges(|key, _| key.name() != family.name || *key == only);
+    /// Sets gauges, and removes those of `families` that are not set. One caller at a time: what `fill` reads
+    /// is newer than what any caller before has read.
+    pub fn replace_gauges(&self, families: &[Family], fill: impl FnOnce(&mut SetGauge<'_>)) {
+        let _one_at_a_time = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = HashSet::new();
+        fill(&mut |family, labels, value| {
+            let key = key(family, labels);
+            self.registry.get_or_create_gauge(&key, |cell| cell.store(value.to_bits(), Ordering::Relaxed));
+            present.insert(key);
+        });
+        let is_replaced = |key: &Key| families.iter().any(|family| family.name == key.name());
+        self.registry.retain_gauges(|key, _| !is_replaced(key) || present.contains(key));
     }
 
     /// Removes every series that has all of these labels, whatever its family and further labels.

@@ -1,0 +1,117 @@
+//! Promise 16: what runs keeps running, whatever around it is dead.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::clients::{Held, ask, backend};
+use crate::process::{Place, service, until};
+
+#[test]
+fn without_its_state_directory_it_goes_on_and_says_so_until_it_is_back() {
+    let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
+    let a = |blue_weight| service("a", &[("blue", blue_weight, blue), ("green", 1 - blue_weight, green)]);
+    place.write("", &[a(1)]);
+    let teal = place.start();
+    let mut held = Held::new(teal.vip("a"), 4);
+    fs::remove_dir_all(place.state()).unwrap();
+    place.write("", &[a(0), service("b", &[("blue", 1, blue)])]);
+    until("it is applied", || teal.status().services.len() == 2);
+    assert_eq!(ask(teal.vip("a")), "green");
+    assert_eq!(ask(teal.vip("b")), "blue");
+    held.assert_alive();
+    for subject in ["state", "state: last good configuration"] {
+        let problem = teal.problem(subject).unwrap();
+        assert!(problem.contains("cannot write") && problem.contains("a restart may forget"), "{problem}");
+    }
+    // Once it can be written, what was missed is written without anybody's help.
+    fs::create_dir(place.state()).unwrap();
+    until("the problems are over", || teal.status().problems.is_empty());
+    let kept = fs::read_to_string(place.state().join("vips.json")).unwrap();
+    assert!(kept.contains(&teal.service("b").vip.to_string()), "{kept}");
+    let kept = fs::read_to_string(place.state().join("last-good.json")).unwrap();
+    assert!(kept.contains("[services.b]"), "{kept}");
+}
+
+#[test]
+fn without_its_control_socket_it_reloads_by_file() {
+    let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
+    place.write("", &[service("a", &[("blue", 1, blue), ("green", 0, green)])]);
+    let teal = place.start();
+    let vip = teal.vip("a");
+    let mut held = Held::new(vip, 4);
+    fs::remove_file(place.socket()).unwrap();
+    assert_eq!(place.reload(&[]).0, Some(3));
+    place.write("", &[service("a", &[("blue", 0, blue), ("green", 1, green)])]);
+    until("it is applied", || teal.log_has("configuration applied"));
+    assert_eq!(ask(vip), "green");
+    held.assert_alive();
+    drop(held);
+    teal.stop();
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
+    place.write("", &[service("a", &[("blue", 1, blue), ("green", 0, green)])]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let teal = place.spawn_unread(place.command(), writer);
+    until("teal is ready", || place.teal(&["status"]).status.success());
+    drop(reader);
+    place.write("", &[service("a", &[("blue", 0, blue), ("green", 1, green)])]);
+    place.reload_ok();
+    assert_eq!(ask(teal.vip("a")), "green");
+    place.rename("broken");
+    assert_eq!(place.reload(&[]).0, Some(1));
+    assert_eq!(ask(teal.vip("a")), "green");
+    teal.stop();
+}
+
+/// The daemon with a state directory of 64 KiB, in a mount namespace of its own.
+fn with_small_disk(place: &Place) -> Command {
+    fs::create_dir(place.state()).unwrap();
+    let command = place.command();
+    let mut unshare = Command::new("unshare");
+    let mount =
+        format!("mount -t tmpfs -o size=64k none '{}' && exec \"$0\" \"$@\"", place.state().display());
+    unshare.args(["--map-root-user", "--mount", "sh", "-c", &mount]);
+    unshare.arg(command.get_program()).args(command.get_args());
+    unshare
+}
+
+/// Whether this user may make mount namespaces.
+fn can_mount(place: &Place) -> bool {
+    let probe = place.path("probe");
+    fs::create_dir(&probe).unwrap();
+    let mount = format!("mount -t tmpfs none '{}'", probe.display());
+    let output = Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", &mount]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_stops_nothing_and_is_shown() {
+    let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
+    if !can_mount(&place) {
+        eprintln!("not tested: this user cannot mount a small file system (unshare --map-root-user --mount)");
+        return;
+    }
+    place.write("", &[service("a", &[("blue", 1, blue), ("green", 0, green)])]);
+    let teal = place.start_with(with_small_disk(&place));
+    let mut held = Held::new(teal.vip("a"), 4);
+    // Its own view of the folder.
+    let inside = PathBuf::from(format!("/proc/{}/root", teal.child.id()));
+    let filler = inside.join(place.state().strip_prefix("/").unwrap()).join("filler");
+    fs::write(&filler, vec![0; 1 << 20]).unwrap_err();
+    place.write(
+        "",
+        &[service("a", &[("blue", 0, blue), ("green", 1, green)]), service("b", &[("blue", 1, blue)])],
+    );
+    place.reload_ok();
+    assert_eq!(ask(teal.vip("a")), "green");
+    assert_eq!(ask(teal.vip("b")), "blue");
+    held.assert_alive();
+    let problem = teal.problem("state").unwrap();
+    assert!(problem.contains("vips.json") && problem.contains("free some space there"), "{problem}");
+    fs::remove_file(filler).unwrap();
+    until("the problems are over", || teal.status().problems.is_empty());
+}
