@@ -8,5 +8,5 @@ pub mod schedule;
 pub mod split;
 
 pub use pick::RoundRobin;
-pub use schedule::{Credit, Schedule};
+pub use schedule::{Credit, Owed, Schedule};
 pub use split::Split;

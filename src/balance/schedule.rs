@@ -23,8 +23,9 @@
 //! ready and none is late. After W places every member has had exactly wᵢ turns and the situation is
 //! the one at the start, so W places repeated for ever keep the bound for ever.
 //!
-//! Ties are real choices: 1:1 may begin with either member. They go to the member that comes first
-//! counting from a rotation that differs from host to host, so that many hosts do not move in step.
+//! Ties are real choices: 1:1 may begin with either member. They go to the member that earlier schedules
+//! left behind, else to the one that comes first counting from a rotation that differs from host to
+//! host, so that many hosts do not move in step.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -46,6 +47,11 @@ impl Credit {
     /// Nothing owed.
     pub const ZERO: Self = Self(0);
 
+    /// The sum, kept within one turn either way.
+    fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0).clamp(-ONE, ONE))
+    }
+
     /// share − turns, where the share is `places` · `weight` / `total`, plus what was owed before.
     /// The result is kept within one turn either way.
     fn after(self, places: u64, turns: u64, share: Share) -> Self {
@@ -53,6 +59,18 @@ impl Credit {
         let credit = i128::from(self.0) + owed - i128::from(turns) * TURN;
         Self(i64::try_from(credit.clamp(-TURN, TURN)).expect("clamped to 33 bits"))
     }
+}
+
+/// [`TURN`] in the type of a credit.
+const ONE: i64 = 1 << 32;
+
+/// What a member is owed when a schedule begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Owed {
+    /// Is paid back, and counts for the bound.
+    pub debt: Credit,
+    /// Was left over by schedules that ended, and decides ties only: paying it back would break the bound.
+    pub left_over: Credit,
 }
 
 #[derive(Clone, Copy)]
@@ -79,18 +97,19 @@ struct Turn {
 /// What the rule needs to know of all members, with weights divided by their common divisor.
 struct Rule<'a> {
     weights: Vec<u64>,
-    credits: &'a [Credit],
+    owed: &'a [Owed],
     total: u64,
     /// 2k − 2, at least 1: the denominator of δ.
     denominator: i128,
-    rotation: usize,
+    /// The order of each member in a tie.
+    ties: Vec<usize>,
 }
 
 impl Rule<'_> {
     /// The place, as a fraction of [`Self::unit`], where the member's share including its credit
     /// reaches `turns`; `turns` is a whole number of 1/(2k−2) turns.
     fn place_of(&self, turns: i128, member: usize) -> i128 {
-        let credit = i128::from(self.credits[member].0) * self.denominator;
+        let credit = i128::from(self.owed[member].debt.0) * self.denominator;
         (turns * TURN - credit) * i128::from(self.total) * FRACTION / i128::from(self.weights[member])
     }
 
@@ -111,8 +130,7 @@ impl Rule<'_> {
     fn turn(&self, count: u64, member: usize) -> Turn {
         let delta = self.denominator - 1;
         let deadline = self.place_of(i128::from(count - 1) * self.denominator + delta, member);
-        let tie = (member + self.rotation) % self.weights.len();
-        Turn { deadline, tie, member, count }
+        Turn { deadline, tie: self.ties[member], member, count }
     }
 }
 
@@ -125,12 +143,12 @@ impl Schedule {
     /// Returns `None` when all weights are 0, or when the weights divided by their greatest common
     /// divisor sum up to more than [`Self::PLACES_MAX`].
     pub fn new(weights: &[u16], rotation: usize) -> Option<Self> {
-        Self::carried(weights, &vec![Credit::ZERO; weights.len()], rotation)
+        Self::carried(weights, &vec![Owed::default(); weights.len()], rotation)
     }
 
-    /// The schedule of these weights that pays back `credits`, one per member. The bound then holds
-    /// for what was owed and what the weights say together.
-    pub fn carried(weights: &[u16], credits: &[Credit], rotation: usize) -> Option<Self> {
+    /// The schedule of these weights that pays back the debts in `owed`, which has an entry per member.
+    /// The bound then holds for debts and shares together.
+    pub fn carried(weights: &[u16], owed: &[Owed], rotation: usize) -> Option<Self> {
         let divisor = u64::from(weights.iter().copied().fold(0, gcd));
         if divisor == 0 {
             return None;
@@ -142,7 +160,8 @@ impl Schedule {
         }
         let members = weights.iter().filter(|weight| **weight > 0).count();
         let denominator = i128::try_from((2 * members).saturating_sub(2).max(1)).expect("fits: at most 2^17");
-        let rule = Rule { weights, credits, total, denominator, rotation };
+        let ties = ties(owed, rotation);
+        let rule = Rule { weights, owed, total, denominator, ties };
         Some(Self { places: rule_out(&rule).into() })
     }
 
@@ -157,8 +176,9 @@ impl Schedule {
         usize::from(self.places[usize::try_from(place).expect("below 2^16")])
     }
 
-    /// What each of the members is owed after `places` places, beyond `credits` at the start.
-    pub fn credits_after(&self, places: u64, weights: &[u16], credits: &[Credit]) -> Vec<Credit> {
+    /// What each member is owed after `places` places. After a whole cycle nothing is a debt any more;
+    /// before that everything is.
+    pub fn owed_after(&self, places: u64, weights: &[u16], owed: &[Owed]) -> Vec<Owed> {
         let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
         let partial = usize::try_from(places % self.period()).expect("below 2^16");
         // Whole cycles owe nothing, so only the last one counts.
@@ -166,12 +186,29 @@ impl Schedule {
         for member in &self.places[..partial] {
             turns[usize::from(*member)] += 1;
         }
-        let owed = |member: usize| {
+        let after = |member: usize| {
             let share = Share { weight: u64::from(weights[member]), total };
-            credits[member].after(partial as u64, turns[member], share)
+            let Owed { debt, left_over } = owed[member];
+            let credit = debt.after(partial as u64, turns[member], share);
+            if places < self.period() {
+                Owed { debt: credit, left_over }
+            } else {
+                Owed { debt: Credit::ZERO, left_over: left_over.plus(credit) }
+            }
         };
-        (0..weights.len()).map(owed).collect()
+        (0..weights.len()).map(after).collect()
     }
+}
+
+/// Who comes first in a tie: who was left behind most, then by rotation.
+fn ties(owed: &[Owed], rotation: usize) -> Vec<usize> {
+    let mut members: Vec<usize> = (0..owed.len()).collect();
+    members.sort_by_key(|member| (Reverse(owed[*member].left_over), (member + rotation) % owed.len()));
+    let mut ties = vec![0; owed.len()];
+    for (order, member) in members.into_iter().enumerate() {
+        ties[member] = order;
+    }
+    ties
 }
 
 /// Lays out one cycle.
@@ -257,6 +294,14 @@ mod tests {
     }
 
     #[test]
+    fn who_was_left_behind_comes_first_among_equals() {
+        let schedule = Schedule::new(&[1, 1], 0).unwrap();
+        let owed = schedule.owed_after(3, &[1, 1], &[Owed::default(); 2]);
+        assert_eq!(owed[1], Owed { debt: Credit::ZERO, left_over: Credit(ONE / 2) });
+        assert_eq!(Schedule::carried(&[1, 1], &owed, 0).unwrap().at(0), 1);
+    }
+
+    #[test]
     fn the_rotation_decides_who_comes_first_among_equals() {
         let first = |rotation| Schedule::new(&[1, 1], rotation).unwrap().at(0);
         assert_eq!((first(0), first(1)), (0, 1));
@@ -276,12 +321,12 @@ mod tests {
         }
 
         #[test]
-        fn credits_of_a_cycle_sum_up_to_nothing(
+        fn what_is_owed_sums_up_to_nothing(
             weights in prop::collection::vec(1u16..=50, 2..=8), places in 0u64..1000,
         ) {
             let schedule = Schedule::new(&weights, 0).unwrap();
-            let credits = schedule.credits_after(places, &weights, &vec![Credit::ZERO; weights.len()]);
-            let sum: i64 = credits.iter().map(|credit| credit.0).sum();
+            let owed = schedule.owed_after(places, &weights, &vec![Owed::default(); weights.len()]);
+            let sum: i64 = owed.iter().map(|owed| owed.debt.0 + owed.left_over.0).sum();
             prop_assert!(sum.unsigned_abs() <= weights.len() as u64, "only rounding is left: {sum}");
         }
     }

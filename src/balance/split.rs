@@ -6,21 +6,21 @@
 //! # A change of weights
 //!
 //! The bound is counted from the change: the successor begins afresh when the old weights have run
-//! for at least one whole cycle. When they have not, what each color is still owed is carried into
-//! the new sequence. Without that, weights that change faster than their cycle is long would starve
-//! small colors: at 97:3 green's first turn is the 17th, and with ten connections between two changes
-//! it would never come. With it, the bound holds for the whole run of short lives together, counted
-//! from the last fresh start.
+//! for at least one whole cycle, and what is left over decides ties only. When they have not, what each
+//! color is still owed is carried into the new sequence as a debt. Without that, weights that change
+//! faster than their cycle is long would starve small colors: at 97:3 green's first turn is the 17th,
+//! and with ten connections between two changes it would never come. With it, the bound holds for the
+//! whole run of short lives together, counted from the last fresh start.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::schedule::{Credit, Schedule};
+use super::schedule::{Owed, Schedule};
 
 /// One life of a service's weights on one port.
 #[derive(Debug)]
 pub struct Split {
     weights: Vec<u16>,
-    credits: Vec<Credit>,
+    owed: Vec<Owed>,
     /// Absent when all weights are 0.
     schedule: Option<Schedule>,
     decided: AtomicU64,
@@ -30,14 +30,14 @@ impl Split {
     /// A fresh start. `rotation` decides ties and should differ from host to host.
     /// `weights` are those of at most 16 colors, each at most 1000.
     pub fn new(weights: Vec<u16>, rotation: usize) -> Self {
-        let credits = vec![Credit::ZERO; weights.len()];
-        Self::carrying(weights, credits, rotation)
+        let owed = vec![Owed::default(); weights.len()];
+        Self::carrying(weights, owed, rotation)
     }
 
-    /// A start that pays back what the colors are owed.
-    pub fn carrying(weights: Vec<u16>, credits: Vec<Credit>, rotation: usize) -> Self {
-        let schedule = Schedule::carried(&weights, &credits, rotation);
-        Self { weights, credits, schedule, decided: AtomicU64::new(0) }
+    /// A start that takes over what the colors are owed.
+    pub fn carrying(weights: Vec<u16>, owed: Vec<Owed>, rotation: usize) -> Self {
+        let schedule = Schedule::carried(&weights, &owed, rotation);
+        Self { weights, owed, schedule, decided: AtomicU64::new(0) }
     }
 
     /// The color of the next connection: its index in the weights given. `None` when all are 0.
@@ -56,18 +56,18 @@ impl Split {
         &self.weights
     }
 
-    /// What a successor should be given: nothing after a whole cycle, else what is owed.
-    pub fn credits(&self) -> Vec<Credit> {
+    /// What a successor should take over, by color.
+    pub fn owed(&self) -> Vec<Owed> {
         match &self.schedule {
-            None => self.credits.clone(),
-            Some(schedule) if self.decided() >= schedule.period() => vec![Credit::ZERO; self.weights.len()],
-            Some(schedule) => schedule.credits_after(self.decided(), &self.weights, &self.credits),
+            None => self.owed.clone(),
+            Some(schedule) => schedule.owed_after(self.decided(), &self.weights, &self.owed),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::Credit;
     use super::*;
     use proptest::prelude::*;
 
@@ -112,17 +112,61 @@ mod tests {
         for change in 0..1000 {
             green += count(&split, 10)[1];
             owed += u64::from(split.weights()[1]) * 10;
-            let credits = split.credits();
-            split = Split::carrying(weights[(change + 1) % 2].to_vec(), credits, 0);
+            let owed_to = split.owed();
+            split = Split::carrying(weights[(change + 1) % 2].to_vec(), owed_to, 0);
         }
         assert!((green * 100).abs_diff(owed) <= 50 + 1, "green got {green}, was owed {owed}/100");
+    }
+
+    /// Threads decide without pause while weights change under them, as connections do while snapshots
+    /// are swapped. Every life is counted whole.
+    #[test]
+    fn changes_under_load_favour_no_color() {
+        use std::sync::atomic::AtomicBool;
+        use std::sync::{Arc, Mutex};
+
+        const LIVES: usize = 200;
+        const WEIGHTS: [[u16; 2]; 5] = [[97, 3], [50, 50], [100, 0], [1, 999], [25, 75]];
+        let start = Arc::new(Split::new(WEIGHTS[0].to_vec(), 0));
+        let (current, over) = (Mutex::new((0usize, start)), AtomicBool::new(false));
+        let lives = Mutex::new(vec![[0u64; 2]; LIVES]);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let (life, split) = current.lock().unwrap().clone();
+                        let color = split.decide().unwrap();
+                        lives.lock().unwrap()[life][color] += 1;
+                    }
+                });
+            }
+            for life in 1..LIVES {
+                let seen = current.lock().unwrap().1.decided();
+                while current.lock().unwrap().1.decided() < seen + 20 {
+                    std::thread::yield_now();
+                }
+                let mut current = current.lock().unwrap();
+                let weights = WEIGHTS[life % WEIGHTS.len()].to_vec();
+                *current = (life, Arc::new(Split::carrying(weights, current.1.owed(), 0)));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let mut off = 0.0;
+        for (life, [blue, green]) in lives.into_inner().unwrap().into_iter().enumerate() {
+            let [weight, other] = WEIGHTS[life % WEIGHTS.len()];
+            assert!(other > 0 || green == 0, "weight 0 got {green} in life {life}");
+            let share = f64::from(weight) / f64::from(weight + other);
+            off += blue as f64 - (blue + green) as f64 * share;
+        }
+        // What fresh starts leave over goes in either direction and must not add up.
+        assert!(off.abs() < 10.0, "blue got {off} turns too many over {LIVES} lives");
     }
 
     #[test]
     fn a_change_after_a_whole_cycle_starts_afresh() {
         let split = Split::new(vec![3, 1], 0);
         count(&split, 5);
-        assert_eq!(split.credits(), vec![Credit::ZERO; 2]);
+        assert!(split.owed().iter().all(|owed| owed.debt == Credit::ZERO));
     }
 
     #[test]
@@ -150,8 +194,8 @@ mod tests {
             // Thousandths of a turn; short lives only, so that nothing is dropped in between.
             let (mut got, mut owed) = (0i64, 0i64);
             for (blue, decisions) in lives {
-                let credits = split.credits();
-                split = Split::carrying(vec![blue, 1000 - blue], credits, 0);
+                let owed_to = split.owed();
+                split = Split::carrying(vec![blue, 1000 - blue], owed_to, 0);
                 let decisions = decisions.min(split.schedule.as_ref().unwrap().period() - 1);
                 got += 1000 * i64::try_from(count(&split, decisions)[0]).unwrap();
                 owed += i64::from(blue) * i64::try_from(decisions).unwrap();
@@ -167,7 +211,7 @@ mod tests {
             let mut off = [0f64; 4];
             for (weights, decisions) in lives {
                 let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
-                split = Split::carrying(weights, split.credits(), 0);
+                split = Split::carrying(weights, split.owed(), 0);
                 let decisions = decisions.min(split.schedule.as_ref().unwrap().period() - 1);
                 for (color, turns) in count(&split, decisions).iter().enumerate() {
                     off[color] += *turns as f64 - decisions as f64 * f64::from(split.weights()[color]) / total;

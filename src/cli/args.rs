@@ -18,6 +18,8 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Watch two blue-green releases run: needs no root, no file and no other program
+    Demo(DemoArguments),
     /// Run the daemon in the foreground
     Run(RunArguments),
     /// Check a configuration: print every error, or a summary
@@ -28,6 +30,17 @@ pub enum Command {
     Reload(ReloadArguments),
     /// Add or remove the local route of the VIP pool
     Route(RouteArguments),
+}
+
+/// `teal demo`
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Fewer connections and no pauses: a few seconds in all
+    #[arg(long)]
+    pub fast: bool,
+    /// Wait for Enter before each step
+    #[arg(long)]
+    pub interactive: bool,
 }
 
 /// `teal run`

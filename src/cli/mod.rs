@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod client;
+pub mod demo;
 pub mod exit;
 pub mod print;
 pub mod reload;
@@ -27,6 +28,7 @@ pub fn main() -> Exit {
         }
     };
     match arguments.command {
+        Command::Demo(demo) => demo::demo(&demo),
         Command::Run(run) => run::run(run),
         Command::Check(check) => check::check(&check),
         Command::Status(status) => status::status(&status),

@@ -35,7 +35,7 @@ pub enum Origin {
 
 impl Origin {
     /// Notes what runs now: a good configuration is kept, a broken one is shown until it is mended.
-    pub fn note(self, last_good: &mut LastGood, problems: &Problems, facts: &Facts) {
+    pub fn note(self, last_good: &LastGood, problems: &Problems, facts: &Facts) {
         let is_broken = match self {
             Self::Disk(sources) => {
                 last_good.keep(sources);

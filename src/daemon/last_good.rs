@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::config::{SourceFile, Sources};
 use crate::state::{Problems, StateDirectory, StateError};
@@ -12,53 +14,81 @@ const FILE: &str = "last-good.json";
 /// The subject of its problem.
 const SUBJECT: &str = "state: last good configuration";
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Kept {
     /// The configuration that it was read from: another one's must not stand in for this.
     config: PathBuf,
     files: Vec<KeptFile>,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct KeptFile {
     path: PathBuf,
     text: String,
 }
 
-/// Keeps what took effect. A disk that fails is a problem to show, and is tried again.
+/// How long a disk that failed rests until the next try.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Where what took effect is handed over to be kept. A slow disk must not hold up a reload.
 pub struct LastGood {
-    directory: Arc<StateDirectory>,
-    problems: Problems,
     /// The configuration's file or folder.
     config: PathBuf,
-    /// What could not be written.
-    unsaved: Option<Kept>,
+    newest: watch::Sender<Option<Arc<Kept>>>,
+}
+
+/// Writes what is handed over, the newest only.
+pub struct Keeper {
+    directory: Arc<StateDirectory>,
+    problems: Problems,
+    newest: watch::Receiver<Option<Arc<Kept>>>,
+}
+
+/// Both ends: for configurations read from `config`, an absolute path, kept in `directory`.
+pub fn keeper(directory: Arc<StateDirectory>, config: PathBuf, problems: Problems) -> (LastGood, Keeper) {
+    let (sender, receiver) = watch::channel(None);
+    (LastGood { config, newest: sender }, Keeper { directory, problems, newest: receiver })
 }
 
 impl LastGood {
-    /// Keeps configurations read from `config`, an absolute path, in `directory`.
-    pub fn new(directory: Arc<StateDirectory>, config: PathBuf, problems: Problems) -> Self {
-        Self { directory, problems, config, unsaved: None }
-    }
-
-    /// Keeps what just took effect.
-    pub fn keep(&mut self, sources: Sources) {
+    /// Keeps what just took effect; returns at once.
+    pub fn keep(&self, sources: Sources) {
         let kept = |file: SourceFile| KeptFile { path: file.path, text: file.text };
         let files = sources.files.into_iter().map(kept).collect();
-        self.unsaved = Some(Kept { config: self.config.clone(), files });
-        self.retry();
+        self.newest.send_replace(Some(Arc::new(Kept { config: self.config.clone(), files })));
     }
+}
 
-    /// Tries again what could not be written; call it about every second.
-    pub fn retry(&mut self) {
-        let Some(kept) = self.unsaved.take() else { return };
-        match self.directory.write(FILE, &kept) {
-            Ok(()) => self.problems.clear(SUBJECT),
-            Err(error) => {
-                self.problems.set(SUBJECT, error.to_string());
-                self.unsaved = Some(kept);
+impl Keeper {
+    /// Writes until the other end is gone and its last word is written. A disk that fails is a problem to
+    /// show, and is tried again.
+    pub async fn run(mut self) {
+        while self.newest.changed().await.is_ok() {
+            while !self.write().await {
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => {}
+                    changed = self.newest.changed() => if changed.is_err() {
+                        return;
+                    }
+                }
             }
         }
+    }
+
+    /// Whether it could be written.
+    async fn write(&mut self) -> bool {
+        let Some(kept) = self.newest.borrow_and_update().clone() else { return true };
+        let directory = Arc::clone(&self.directory);
+        let written = tokio::task::spawn_blocking(move || directory.write(FILE, &*kept)).await;
+        match written {
+            Ok(Ok(())) => self.problems.clear(SUBJECT),
+            Ok(Err(error)) => {
+                self.problems.set(SUBJECT, error.to_string());
+                return false;
+            }
+            Err(error) => tracing::error!(%error, "the last good configuration was not written"),
+        }
+        true
     }
 }
 

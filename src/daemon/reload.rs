@@ -75,8 +75,7 @@ impl Reloader {
     }
 
     async fn tick(&mut self) {
-        self.writer.tick(Instant::now());
-        self.last_good.retry();
+        self.writer.tick(Instant::now()).await;
         if !self.is_stopping() {
             self.writer.complete().await;
         }
@@ -134,7 +133,7 @@ impl Reloader {
     }
 
     /// The configuration on disk is what runs: keep it for a start at which it is broken.
-    fn keep(&mut self, sources: Sources) {
+    fn keep(&self, sources: Sources) {
         self.facts.degraded.store(false, Ordering::Relaxed);
         metrics::gauge!(CONFIG_DEGRADED.name).set(0.0);
         self.problems.clear(boot::SUBJECT);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::boot::{self, Boot};
-use super::last_good::LastGood;
+use super::last_good::{self, LastGood};
 use super::limits::{self, TooFewDescriptors};
 use super::listeners::{Http, MetricsListener};
 use super::plane::ProxyPlane;
@@ -146,11 +146,14 @@ impl Daemon {
         let first = First::build(catalog, &base, now())?;
         // Only now: what cannot run is no good configuration.
         let config = options.config.clone();
-        let mut last_good = LastGood::new(Arc::clone(&base.directory), config, base.problems.clone());
-        origin.note(&mut last_good, &base.problems, &facts);
+        let (last_good, keeper) =
+            last_good::keeper(Arc::clone(&base.directory), config, base.problems.clone());
+        let tasks = TaskTracker::new();
+        tasks.spawn(keeper.run());
+        origin.note(&last_good, &base.problems, &facts);
         ensure_route(&settings, &base.problems).await;
         let stop = CancellationToken::new();
-        let builder = Builder { options, ordinary, facts, base, settings, max, stop };
+        let builder = Builder { options, ordinary, facts, base, settings, max, tasks, stop };
         builder.build(first, (watcher, last_good), socket).await
     }
 }
@@ -183,6 +186,7 @@ struct Builder {
     base: Base,
     settings: Settings,
     max: usize,
+    tasks: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -207,7 +211,6 @@ impl Builder {
         let writer = Writer::start(first, self.base.clone(), Box::new(data_plane)).await;
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
-        let tasks = TaskTracker::new();
         let reloader = Reloader {
             writer,
             watch: watcher.handle(),
@@ -217,8 +220,8 @@ impl Builder {
             shared: Arc::clone(&shared),
             phase: phase_seen.clone(),
         };
-        tasks.spawn(reloader.run(requests, self.stop.clone()));
-        self.start_watching(watcher, &reload, &tasks);
+        self.tasks.spawn(reloader.run(requests, self.stop.clone()));
+        self.start_watching(watcher, &reload);
         let connections =
             move || ConnectionsReport { open: shared.open_count(), max: shared.connections_max() };
         let context = Context {
@@ -231,10 +234,10 @@ impl Builder {
             connections: Arc::new(connections),
             reload: reload.clone(),
         };
-        self.start_admin(context, socket, &tasks);
-        tasks.spawn(watchdog::run(Arc::clone(&workers), resolver.handle().clone(), self.stop.clone()));
-        tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
-        let (stop, facts) = (self.stop, self.facts);
+        self.start_admin(context, socket);
+        self.tasks.spawn(watchdog::run(Arc::clone(&workers), resolver.handle().clone(), self.stop.clone()));
+        self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
+        let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
         phase.send_replace(Phase::Ready);
         Ok(Daemon { phase, plane, workers, resolver, stop, tasks, snapshot, live, facts, reload })
     }
@@ -264,21 +267,21 @@ impl Builder {
     }
 
     /// Reports each change of the configuration, where it is watched.
-    fn start_watching(&self, watcher: Watcher, reload: &mpsc::Sender<ReloadRequest>, tasks: &TaskTracker) {
+    fn start_watching(&self, watcher: Watcher, reload: &mpsc::Sender<ReloadRequest>) {
         let config = &self.options.config;
         let of_folder = if config.is_dir() { SETTLE_FOLDER } else { Duration::ZERO };
         watcher.handle().set_settle(self.settings.reload.settle.unwrap_or(of_folder));
         if self.settings.reload.watch {
             let reload = reload.clone();
-            tasks.spawn(watcher.run(move || ask_for_reload(&reload), self.stop.clone()));
+            self.tasks.spawn(watcher.run(move || ask_for_reload(&reload), self.stop.clone()));
         }
     }
 
-    fn start_admin(&self, context: Context, socket: ControlSocket, tasks: &TaskTracker) {
+    fn start_admin(&self, context: Context, socket: ControlSocket) {
         let limits = Limits { connections: HTTP_CONNECTIONS };
         let control = Server::new(admin::control::routes(context.clone()), limits, self.stop.clone());
         let stop = self.stop.clone();
-        tasks.spawn(async move {
+        self.tasks.spawn(async move {
             if let Err(error) = accept_loop(socket, stop, &mut Http(control)).await {
                 tracing::error!(%error, "the control socket stopped");
             }
@@ -293,7 +296,7 @@ impl Builder {
             stop: self.stop.clone(),
         };
         let bound = metrics.bind();
-        tasks.spawn(metrics.run(bound));
+        self.tasks.spawn(metrics.run(bound));
     }
 }
 

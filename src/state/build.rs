@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::answers::Answers;
 use super::live::Live;
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
-use crate::balance::{Credit, RoundRobin, Split};
+use crate::balance::{Owed, RoundRobin, Split};
 use crate::model::{Catalog, Color, ColorName, Port, Service, ServiceName};
 
 /// The addresses of one service's names.
@@ -100,13 +100,13 @@ fn build_split(colors: &[Color], rotation: usize, old: Option<&PortState>) -> Ar
     if same_names && old.split.weights() == weights {
         return Arc::clone(&old.split);
     }
-    let owed = old.split.credits();
-    let credit = |name: &ColorName| {
+    let owed = old.split.owed();
+    let owed_to = |name: &ColorName| {
         let index = old.colors.iter().position(|color| color.name == *name)?;
         owed.get(index).copied()
     };
-    let credits = colors.iter().map(|color| credit(&color.name).unwrap_or(Credit::ZERO)).collect();
-    Arc::new(Split::carrying(weights, credits, rotation))
+    let owed = colors.iter().map(|color| owed_to(&color.name).unwrap_or_default()).collect::<Vec<Owed>>();
+    Arc::new(Split::carrying(weights, owed, rotation))
 }
 
 fn build_color(

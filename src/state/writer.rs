@@ -145,7 +145,7 @@ impl Writer {
         let First { cell, kept, vips } = first;
         let snapshot = cell.load_full();
         let mut writer = Self { base, plane, vips: kept, saved: Saved::Yes, drains: Drains::default(), cell };
-        writer.keep(vips);
+        writer.keep(vips).await;
         writer.plane.prepare_what_can_be(&snapshot).await;
         writer.plane.commit(&snapshot);
         writer
@@ -178,7 +178,7 @@ impl Writer {
         let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
         let next = Arc::new(next_snapshot(catalog, &vips, &self.base, (Some(&before), serial(now))));
         self.plane.prepare(&next).await.map_err(Refusal::Listen)?;
-        self.keep(vips);
+        self.keep(vips).await;
         self.cell.store(Arc::clone(&next));
         self.plane.commit(&next);
         self.follow_drains(&before, &next, now.instant);
@@ -187,14 +187,14 @@ impl Writer {
 
     /// Cuts connections whose drain is over, lets go of series that nobody needs, and tries again what the
     /// disk would not take. Call it about every second.
-    pub fn tick(&mut self, now: Instant) {
+    pub async fn tick(&mut self, now: Instant) {
         let cut = self.drains.cut_due(now);
         if cut > 0 {
             tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
         }
         self.base.live.sweep();
         if self.saved == Saved::No {
-            self.save();
+            self.save().await;
         }
     }
 
@@ -208,25 +208,31 @@ impl Writer {
     }
 
     /// Addresses are kept before anybody can learn them; a disk that fails is no reason to stop.
-    fn keep(&mut self, vips: VipTable) {
+    async fn keep(&mut self, vips: VipTable) {
         let differ = vips != self.vips;
         self.vips = vips;
         if differ {
-            self.save();
+            self.save().await;
         }
     }
 
-    fn save(&mut self) {
-        match self.base.directory.write(VIPS, Kept { leases: self.vips.clone() }) {
-            Ok(()) => {
+    async fn save(&mut self) {
+        let (directory, leases) = (Arc::clone(&self.base.directory), self.vips.clone());
+        let written = tokio::task::spawn_blocking(move || directory.write(VIPS, Kept { leases })).await;
+        self.saved = match written {
+            Ok(Ok(())) => {
                 self.base.problems.clear("state");
-                self.saved = Saved::Yes;
+                Saved::Yes
+            }
+            Ok(Err(error)) => {
+                self.base.problems.set("state", error.to_string());
+                Saved::No
             }
             Err(error) => {
-                self.base.problems.set("state", error.to_string());
-                self.saved = Saved::No;
+                tracing::error!(%error, "addresses were not written");
+                Saved::No
             }
-        }
+        };
     }
 
     fn follow_drains(&mut self, before: &Snapshot, next: &Snapshot, now: Instant) {

@@ -34,7 +34,15 @@ impl LogFormat {
 /// # Errors
 /// Journald cannot be reached, or a log is installed already.
 pub fn install(format: LogFormat) -> io::Result<()> {
-    let filter = EnvFilter::try_from_env("TEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    install_from(format, "info")
+}
+
+/// Like [`install`], with other directives where `TEAL_LOG` says none.
+///
+/// # Errors
+/// Journald cannot be reached, or a log is installed already.
+pub fn install_from(format: LogFormat, directives: &str) -> io::Result<()> {
+    let filter = EnvFilter::try_from_env("TEAL_LOG").unwrap_or_else(|_| EnvFilter::new(directives));
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(
             fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(io::stderr().is_terminal()),

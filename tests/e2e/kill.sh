@@ -69,8 +69,12 @@ metrics_address_in_use() {
     start_backend holder holder="127.0.0.1:$METRICS_PORT"
     local holder=$SPAWNED
     run_teal
-    ends_with_message "metrics address in use" "127\.0\.0\.1:$METRICS_PORT" "in use"
+    wait_for 5 "message about the metrics address" logged "127\.0\.0\.1:$METRICS_PORT.*in use.*pid $holder"
+    wait_for 5 "traffic without metrics" serves
     finish_child "$holder" || true
+    wait_for 5 "metrics once the address is free" http /readyz
+    stop_teal
+    say "metrics address in use: names the holder, traffic runs, served once it is free"
 }
 
 vip_in_use() {

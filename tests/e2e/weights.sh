@@ -9,8 +9,8 @@ settings
 
 CHANGES=${CHANGES:-1000}
 # Quiet services make a snapshot large, so that one kept for every change would be seen: the catalog
-# of 100 services is far more than 25 KiB, which is 25 MiB after 1,000 changes.
-QUIET=100
+# of 40 services is more than 10 KiB, which is 10 MiB after 1,000 changes.
+QUIET=40
 GROWTH_KIB_MAX=4096
 
 start_backend backend blue=127.0.0.1:0 green=127.0.0.1:0
