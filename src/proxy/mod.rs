@@ -6,6 +6,7 @@
 //! in turn, [`relay`] moves the bytes until both sides have ended. Whom to serve comes from the
 //! snapshot alone; nothing here writes it.
 
+pub mod bulk;
 pub mod connect;
 pub mod decide;
 pub mod establish;

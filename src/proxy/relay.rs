@@ -49,7 +49,7 @@ struct Entry {
     key: usize,
     color: Arc<ColorLive>,
     end: Option<ClosedReason>,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Ends a connection on which nothing moved: one timer, which is set anew only when it fires.
@@ -94,7 +94,7 @@ impl Relay {
             first_byte: FirstByte::AwaitedSince(now),
             idle: idle_timeout.map(|timeout| Box::new(Idle::new(timeout))),
             keepalive: keepalive.map(LateKeepalive::new),
-            entry: Entry { connection, endpoint, key, color, end: None, _permit: opening.permit },
+            entry: Entry { connection, endpoint, key, color, end: None, permit: opening.permit },
         }
     }
 
@@ -106,9 +106,10 @@ impl Relay {
                 CutReason::Shutdown => ClosedReason::Shutdown,
             });
         }
-        let inward = self.inward.step(&mut self.client, &self.backend, context);
+        let pipes = &self.entry.permit.shared().pipes;
+        let inward = self.inward.step((&mut self.client, &self.backend), pipes, context);
         // Also when the backend broke under what the client sent: it may have answered before.
-        let outward = self.outward.step(&mut self.backend, &self.client, context);
+        let outward = self.outward.step((&mut self.backend, &self.client), pipes, context);
         self.note_moved(inward.moved, outward.moved);
         let moved = inward.moved + outward.moved;
         let (inward, outward) = match (inward.waits, outward.waits) {
@@ -206,6 +207,9 @@ impl Drop for Relay {
     /// Closes both sides the way the connection ended. One that is dropped before its end was cut by the
     /// end of its worker.
     fn drop(&mut self) {
+        let pipes = &self.entry.permit.shared().pipes;
+        self.inward.end_bulk(pipes);
+        self.outward.end_bulk(pipes);
         let end = self.entry.end.unwrap_or(ClosedReason::Shutdown);
         let color = &self.entry.color;
         color.closed(end).fetch_add(1, Ordering::Relaxed);

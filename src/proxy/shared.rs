@@ -7,7 +7,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::model::HostNetworks;
+use crate::net::pipe::PipePool;
 use crate::state::{Live, SnapshotCell};
+
+/// Pipes for bulk data: an unprivileged user is granted 64 MiB in all, and beyond so many flows at once
+/// copying is as good.
+const PIPES_MAX: usize = 64;
+/// Where few descriptors allow few connections, they leave room for fewer pipes.
+const CONNECTIONS_PER_PIPE: usize = 32;
 
 /// Shared by all listeners and connections.
 pub struct Shared {
@@ -15,6 +22,8 @@ pub struct Shared {
     pub snapshot: SnapshotCell,
     /// The host's networks, for `allow_from`.
     pub networks: Arc<ArcSwap<HostNetworks>>,
+    /// Pipes for bulk data.
+    pub pipes: PipePool,
     /// The live facts, for connections of services that are gone and for cutting.
     pub live: Arc<Live>,
     connections: AtomicUsize,
@@ -34,6 +43,7 @@ impl Shared {
             snapshot,
             networks,
             live,
+            pipes: PipePool::new(PIPES_MAX.min(connections_max / CONNECTIONS_PER_PIPE)),
             connections: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(connections_max),
             none_open: Notify::new(),
