@@ -42,6 +42,20 @@ fn a_refused_try_goes_to_another_endpoint_of_the_color() {
 }
 
 #[test]
+fn a_single_endpoint_that_lost_a_syn_is_tried_again() {
+    let silent = Silent::new();
+    let mut a = service("a", 0, vec![blue(1, &[silent.address])]);
+    (a.policy.connect_timeout, a.policy.retries) = (Duration::from_millis(50), 1000);
+    a.policy.connect_total_timeout = Duration::from_secs(60);
+    let house = House::new(vec![a]);
+    let client = connect(house.vip());
+    eventually("a second try", || house.retries("blue") >= 1);
+    silent.begin_to_answer();
+    eventually("it is served", || house.served("blue") == 1);
+    drop(client);
+}
+
+#[test]
 fn a_silent_endpoint_costs_a_timeout_and_another_one_serves() {
     let (silent, up) = (Silent::new(), Backend::saying("up"));
     let mut a = service("a", 0, vec![blue(1, &[silent.address, up.address])]);

@@ -69,6 +69,9 @@ pub struct Course {
     leg: Leg,
     /// Colors whose tries are used up.
     finished: Vec<ColorName>,
+    /// Endpoints that did not answer in time: a lost SYN is no refusal, so they are worth another try
+    /// when nobody else is left.
+    unanswered: Vec<(ColorName, Why, SocketAddr)>,
     retries_left: u32,
     order: Order,
 }
@@ -94,6 +97,7 @@ impl Course {
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
+            unanswered: Vec::new(),
             retries_left: retries,
             order: Order::First,
         })
@@ -117,7 +121,7 @@ impl Course {
             if let Some(attempt) = self.next_in_leg(port) {
                 return Some(attempt);
             }
-            let leg = self.next_leg(service, port)?;
+            let Some(leg) = self.next_leg(service, port) else { return self.next_unanswered(port) };
             let before = std::mem::replace(&mut self.leg, leg);
             self.finished.push(before.color);
         }
@@ -146,6 +150,33 @@ impl Course {
             why: self.leg.why,
             order: std::mem::replace(&mut self.order, Order::Further),
         })
+    }
+
+    /// Notes that a try got no answer in time.
+    pub fn note_unanswered(&mut self, attempt: &Attempt) {
+        self.unanswered.push((attempt.color.clone(), attempt.why, attempt.endpoint.address));
+    }
+
+    /// Nobody is left who was not tried: whoever did not answer is tried again, while there are retries
+    /// and the snapshot still allows it.
+    fn next_unanswered(&mut self, port: &PortState) -> Option<Attempt> {
+        while self.retries_left > 0 && !self.unanswered.is_empty() {
+            let (name, why, address) = self.unanswered.remove(0);
+            let Some(color) = find(port, &name) else { continue };
+            let by_weight = matches!(why, Why::Weight | Why::Spill);
+            let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == address);
+            let Some(endpoint) = endpoint.filter(|_| !by_weight || !color.weight.is_zero()) else { continue };
+            self.retries_left -= 1;
+            return Some(Attempt {
+                endpoint: Arc::clone(&endpoint.live),
+                color: name,
+                live: Arc::clone(&color.live),
+                weight: color.weight,
+                why,
+                order: Order::Further,
+            });
+        }
+        None
     }
 
     /// The color after this one: another with weight, heaviest first, then the chosen one's fallback.

@@ -72,6 +72,38 @@ fn retries_go_to_each_endpoint_once_and_end_when_all_were_tried() {
 }
 
 #[test]
+fn who_did_not_answer_is_tried_again_when_nobody_else_is_left() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, service("a", 80, vec![color("blue", 1, &endpoints(100, 2))]), None);
+    let mut course = begin(&snapshot, Via::Vip, 3);
+    let mut tried = Vec::new();
+    // The first endpoint never answers, the second refuses.
+    while let Some(attempt) = course.next(state(&snapshot)) {
+        tried.push(attempt.endpoint.address);
+        if attempt.endpoint.address == tried[0] {
+            course.note_unanswered(&attempt);
+        }
+    }
+    assert_eq!(tried.len(), 4, "one try and three retries");
+    assert!(tried[1] != tried[0] && tried[2] == tried[0] && tried[3] == tried[0]);
+}
+
+#[test]
+fn who_did_not_answer_is_not_tried_again_once_its_color_lost_its_weight() {
+    let live = Live::default();
+    let before = snapshot_of(&live, service("a", 80, blue_green(1, 0)), None);
+    let mut course = begin(&before, Via::Vip, 9);
+    while let Some(attempt) = course.next(state(&before)) {
+        course.note_unanswered(&attempt);
+        if course.retries_left == 5 {
+            break;
+        }
+    }
+    let after = snapshot_of(&live, service("a", 80, blue_green(0, 0)), Some(&before));
+    assert!(course.next(state(&after)).is_none());
+}
+
+#[test]
 fn a_spill_goes_on_with_the_retries_that_are_left_and_has_one_try_at_least() {
     use Why::{Spill, Weight};
     let service = || service("a", 80, blue_green(100, 1));

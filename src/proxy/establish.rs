@@ -92,7 +92,12 @@ pub async fn establish(
                 return Ok(Backend { stream, attempt, idle_timeout, keepalive });
             }
             Err(ErrorReason::ClientGone) => return Err(ErrorReason::ClientGone),
-            Err(reason) => failure = Some(reason),
+            Err(reason) => {
+                if reason == ErrorReason::Timeout {
+                    course.note_unanswered(&attempt);
+                }
+                failure = Some(reason);
+            }
         }
     }
 }

@@ -247,7 +247,7 @@ impl Down {
 /// A port that answers nothing: its queue is full, so further SYNs are dropped.
 pub struct Silent {
     pub address: SocketAddr,
-    _sockets: Vec<Socket>,
+    sockets: Vec<Socket>,
 }
 
 impl Silent {
@@ -262,7 +262,12 @@ impl Silent {
             let _ = filler.connect(&address);
             sockets.push(filler);
         }
-        Self { address: address.as_socket().unwrap(), _sockets: sockets }
+        Self { address: address.as_socket().unwrap(), sockets }
+    }
+
+    /// Makes room in the queue, so that whoever comes next is answered by the kernel.
+    pub fn begin_to_answer(&self) {
+        self.sockets[0].accept().unwrap();
     }
 }
 
