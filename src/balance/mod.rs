@@ -3,10 +3,10 @@
 //! Called by `proxy` for each connection and by `state` when weights change. No clock, no randomness,
 //! no socket.
 
-pub mod pick;
+pub mod round_robin;
 pub mod schedule;
 pub mod split;
 
-pub use pick::RoundRobin;
+pub use round_robin::RoundRobin;
 pub use schedule::{Credit, Owed, Schedule};
 pub use split::Split;

@@ -1,4 +1,4 @@
-//! The pick: which endpoint of a color gets a connection. One algorithm a file; this is round robin.
+//! Round robin: endpoints in turn.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
