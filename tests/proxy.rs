@@ -12,7 +12,7 @@ use support::{
     Backend, Down, House, Silent, ask, assert_refused, blue, connect, eventually, green, read_all, reset,
 };
 use teal::model::testing::{catalog, service};
-use teal::model::{AllowFrom, OnColorDown};
+use teal::model::{AllowFrom, Balance, OnColorDown};
 use teal::proxy::{Via, wanted};
 use teal::state::{ClosedReason, ErrorReason};
 
@@ -39,6 +39,47 @@ fn a_refused_try_goes_to_another_endpoint_of_the_color() {
         assert_eq!(ask(house.vip()), "up");
     }
     assert_eq!((house.served("blue"), house.retries("blue")), (10, 5));
+}
+
+#[test]
+fn least_connections_fill_endpoints_evenly_and_leave_nothing_behind() {
+    let backends = [Backend::echo(), Backend::echo(), Backend::echo(), Backend::echo()];
+    let mut a = service("a", 0, vec![blue(1, &backends.each_ref().map(|backend| backend.address))]);
+    a.policy.balance = Balance::LeastConnections;
+    let house = House::new(vec![a]);
+    let mut held = Vec::new();
+    for count in 1..=80 {
+        held.push(connect(house.vip()));
+        // One after the other: what threads do at the same moment does not matter here.
+        eventually("the connection is served", || house.open("blue") == count);
+    }
+    let claims = || {
+        house.color("blue", |color| color.endpoints.iter().map(|e| e.live.claims.count()).collect::<Vec<_>>())
+    };
+    assert!(claims().iter().all(|claims| (18..=22).contains(claims)), "{:?}", claims());
+    drop(held);
+    eventually("all have ended", || house.open("blue") == 0);
+    eventually("no claim is left", || claims() == [0; 4]);
+}
+
+#[test]
+fn a_source_stays_with_its_endpoint_and_a_dead_one_is_left_for_the_next() {
+    let (down, others) = (Down::new(), [Backend::saying("one"), Backend::saying("two")]);
+    let service = |endpoints: &[SocketAddr]| {
+        let mut a = service("a", 0, vec![blue(1, endpoints)]);
+        a.policy.balance = Balance::SourceHash;
+        a
+    };
+    let house = House::new(vec![service(&others.each_ref().map(|backend| backend.address))]);
+    let mine = ask(house.vip());
+    // Other source ports, and later the endpoints in another order and a dead one among them.
+    for _ in 0..20 {
+        assert_eq!(ask(house.vip()), mine);
+    }
+    house.apply(vec![service(&[down.address, others[1].address, others[0].address])]);
+    for _ in 0..20 {
+        assert_eq!(ask(house.vip()), mine);
+    }
 }
 
 #[test]

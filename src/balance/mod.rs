@@ -3,10 +3,18 @@
 //! Called by `proxy` for each connection and by `state` when weights change. No clock, no randomness,
 //! no socket.
 
+mod hash;
+pub mod least_connections;
+pub mod pick;
+mod rendezvous;
 pub mod round_robin;
 pub mod schedule;
+pub mod source_hash;
 pub mod split;
 
+pub use least_connections::LeastConnections;
+pub use pick::Pick;
 pub use round_robin::RoundRobin;
 pub use schedule::{Credit, Owed, Schedule};
+pub use source_hash::SourceHash;
 pub use split::Split;

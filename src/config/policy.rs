@@ -88,8 +88,12 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
 }
 
 fn balance(value: &Value<'_>, findings: &mut Findings) -> Option<Balance> {
-    let words =
-        Words { now: &[("round_robin", Balance::RoundRobin)], later: &["least_connections", "source_hash"] };
+    let now = &[
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("source_hash", Balance::SourceHash),
+    ];
+    let words = Words { now, later: &[] };
     scalar::word(value, &words, findings)
 }
 

@@ -125,6 +125,10 @@ pub struct Policy {
 pub enum Balance {
     /// In turn, each as often as its weight says.
     RoundRobin,
+    /// Of two, the one with fewer open connections for its weight.
+    LeastConnections,
+    /// Each client its own, by its source address.
+    SourceHash,
 }
 
 /// What happens when a color is down.

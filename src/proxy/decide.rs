@@ -4,19 +4,19 @@
 //! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
 //! draws from the split again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
 use crate::model::{ColorName, OnColorDown, Weight};
-use crate::state::{ColorLive, ColorState, EndpointLive, ErrorReason, PortState, ServiceState, Why};
+use crate::state::{Claim, ColorLive, ColorState, ErrorReason, PortState, ServiceState, Why};
 
 /// One try.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Attempt {
-    /// The endpoint to connect to.
-    pub endpoint: Arc<EndpointLive>,
+    /// The endpoint to connect to, claimed for this connection.
+    pub endpoint: Claim,
     /// The color it belongs to.
     pub color: ColorName,
     /// That color's facts.
@@ -64,6 +64,7 @@ impl Leg {
 #[derive(Debug)]
 pub struct Course {
     port: u16,
+    client: IpAddr,
     chosen: ColorName,
     chosen_live: Arc<ColorLive>,
     leg: Leg,
@@ -74,11 +75,11 @@ pub struct Course {
 }
 
 impl Course {
-    /// Decides the color: by the split, once, or by the preview name.
+    /// Decides the color for a connection from `client`: by the split, once, or by the preview name.
     ///
     /// # Errors
     /// All weights are 0, or the previewed color is gone.
-    pub fn begin(route: &Route, port: &PortState, retries: u32) -> Result<Self, ErrorReason> {
+    pub fn begin(route: &Route, port: &PortState, client: IpAddr, retries: u32) -> Result<Self, ErrorReason> {
         let (color, why) = match &route.via {
             Via::Vip | Via::Expose => {
                 let index = port.split.decide().ok_or(ErrorReason::NoWeight)?;
@@ -90,6 +91,7 @@ impl Course {
         };
         Ok(Self {
             port: route.port,
+            client,
             chosen: color.name.clone(),
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
@@ -131,15 +133,17 @@ impl Course {
         }
         let retry = u32::from(!self.leg.tried.is_empty());
         let retries_left = self.retries_left.checked_sub(retry)?;
-        let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
+        let take = || color.pick.take(&color.live.picks, self.client);
+        let place = *self.leg.place.get_or_insert_with(take);
         let is_tried = |index: usize| {
             color.endpoints.get(index).is_none_or(|endpoint| self.leg.tried.contains(&endpoint.address))
         };
-        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried)?];
+        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.claims.count());
+        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried, open)?];
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
         Some(Attempt {
-            endpoint: Arc::clone(&endpoint.live),
+            endpoint: Claim::new(&endpoint.live),
             color: color.name.clone(),
             live: Arc::clone(&color.live),
             weight: color.weight,

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::model::testing::{catalog, color, service};
-use crate::model::{Color, OnColorDown, Service, ServiceName};
+use crate::model::{Balance, Color, OnColorDown, Service, ServiceName};
 use crate::state::build::{Addresses, Parts, build};
 use crate::state::{Answers, Live, Snapshot};
 
@@ -35,8 +35,14 @@ fn state(snapshot: &Snapshot) -> &ServiceState {
     snapshot.services.values().next().unwrap()
 }
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
+    Course::begin(&route(via), &state(snapshot).ports[0], client, retries).unwrap()
+}
+
 fn begin(snapshot: &Snapshot, via: Via, retries: u32) -> Course {
-    Course::begin(&route(via), &state(snapshot).ports[0], retries).unwrap()
+    begin_from(CLIENT, snapshot, via, retries)
 }
 
 /// Everything that a connection tries when every try fails.
@@ -176,7 +182,7 @@ fn a_connection_takes_one_turn_of_the_split_whatever_it_tries() {
 fn all_weights_zero_decide_nothing_even_with_a_fallback() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, with_fallback(service("a", 80, blue_green(0, 0)), 0, 1), None);
-    let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], 2);
+    let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], CLIENT, 2);
     assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
 }
 
@@ -187,4 +193,62 @@ fn only_the_first_try_is_no_retry() {
     let mut course = begin(&snapshot, Via::Vip, 1);
     let orders: Vec<_> = std::iter::from_fn(|| course.next(state(&snapshot))).map(|a| a.order).collect();
     assert_eq!(orders, [Order::First, Order::Further, Order::Further]);
+}
+
+fn balanced(balance: Balance, count: u16) -> Service {
+    let mut service = service("a", 80, vec![color("blue", 1, &endpoints(100, count))]);
+    service.policy.balance = balance;
+    service
+}
+
+fn claims(snapshot: &Snapshot) -> Vec<u32> {
+    state(snapshot).ports[0].colors[0].endpoints.iter().map(|endpoint| endpoint.live.claims.count()).collect()
+}
+
+#[test]
+fn least_connections_counts_from_the_pick_until_the_end_of_a_try() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, balanced(Balance::LeastConnections, 8), None);
+    // A burst: nobody has connected yet when the last one is decided.
+    let mut burst = Vec::new();
+    for _ in 0..800 {
+        burst.push(begin(&snapshot, Via::Vip, 0).next(state(&snapshot)).unwrap());
+    }
+    let busy = claims(&snapshot);
+    assert!(busy.iter().all(|claims| (97..=103).contains(claims)), "{busy:?}");
+    drop(burst);
+    assert_eq!(claims(&snapshot), [0; 8]);
+}
+
+#[test]
+fn source_hash_sends_a_client_to_one_endpoint_at_any_time() {
+    let live = Live::default();
+    let before = snapshot_of(&live, balanced(Balance::SourceHash, 8), None);
+    let after = snapshot_of(&live, balanced(Balance::SourceHash, 7), Some(&before));
+    for client in 0..200u8 {
+        let course = |snapshot| begin_from(Ipv4Addr::new(192, 0, 2, client).into(), snapshot, Via::Vip, 9);
+        let tries_before = tries(&mut course(&before), state(&before));
+        assert_eq!(tries_before, tries(&mut course(&before), state(&before)));
+        assert_eq!(tries_before.len(), 8);
+        // The last endpoint leaves: everybody's order stays as it was without it.
+        let left: Vec<_> = tries_before.into_iter().filter(|(_, port)| *port != 107).collect();
+        assert_eq!(tries(&mut course(&after), state(&after)), left);
+    }
+}
+
+#[test]
+fn another_balance_is_another_pick_and_the_same_one_is_kept() {
+    let live = Live::default();
+    let pick = |snapshot: &Snapshot| Arc::clone(&state(snapshot).ports[0].colors[0].pick);
+    let turns = snapshot_of(&live, balanced(Balance::RoundRobin, 3), None);
+    let hashed = snapshot_of(&live, balanced(Balance::SourceHash, 3), Some(&turns));
+    assert_eq!(pick(&hashed).balance(), Balance::SourceHash);
+    let mut patient = balanced(Balance::SourceHash, 3);
+    patient.policy.retries = 9;
+    let same = snapshot_of(&live, patient, Some(&hashed));
+    assert!(Arc::ptr_eq(&pick(&hashed), &pick(&same)));
+    // Another address is another endpoint, whatever its place in the list.
+    let mut moved = balanced(Balance::SourceHash, 3);
+    moved.colors = vec![color("blue", 1, &endpoints(101, 3))];
+    assert!(!Arc::ptr_eq(&pick(&hashed), &pick(&snapshot_of(&live, moved, Some(&same)))));
 }

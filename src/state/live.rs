@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use super::claim::Claims;
 use super::connections::OpenConnections;
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::model::{ColorName, ServiceName};
@@ -53,6 +54,8 @@ pub struct EndpointLive {
     pub address: SocketAddr,
     /// Connections that it serves.
     pub open: OpenConnections,
+    /// How many there are, those that are being connected included.
+    pub claims: Claims,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -228,6 +231,7 @@ impl Live {
         reuse(&mut self.tables().endpoints, key, || EndpointLive {
             address,
             open: OpenConnections::default(),
+            claims: Claims::default(),
         })
     }
 

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
-use crate::balance::{RoundRobin, Split};
+use crate::balance::{Pick, Split};
 use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
 
 /// Where the current snapshot is found. Do not hold a guard of it across an await: take
@@ -65,8 +65,8 @@ pub struct ColorState {
     pub fallback: Option<usize>,
     /// At least one.
     pub endpoints: Vec<EndpointState>,
-    /// Whose turn it is among the endpoints.
-    pub pick: Arc<RoundRobin>,
+    /// Which of the endpoints gets a connection.
+    pub pick: Arc<Pick>,
     /// Counters, and the place in the pick's sequence.
     pub live: Arc<ColorLive>,
 }
