@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use support::{
-    Backend, Down, House, Silent, ask, assert_refused, blue, connect, eventually, green, read_all, reset,
+    Backend, Down, House, Silent, ask, ask_from, assert_refused, blue, connect, eventually, green, read_all,
+    reset,
 };
 use teal::model::testing::{catalog, service};
-use teal::model::{AllowFrom, Balance, OnColorDown};
+use teal::model::{Affinity, AllowFrom, Balance, OnColorDown};
 use teal::proxy::{Via, wanted};
 use teal::state::{ClosedReason, ErrorReason};
 
@@ -80,6 +81,32 @@ fn a_source_stays_with_its_endpoint_and_a_dead_one_is_left_for_the_next() {
     for _ in 0..20 {
         assert_eq!(ask(house.vip()), mine);
     }
+}
+
+#[test]
+fn with_affinity_clients_only_move_to_the_color_that_grows() {
+    let (one, other) = (Backend::saying("blue"), Backend::saying("green"));
+    let of = |weight| {
+        let mut a =
+            service("a", 0, vec![blue(100 - weight, &[one.address]), green(weight, &[other.address])]);
+        a.policy.affinity = Affinity::SourceIp;
+        vec![a]
+    };
+    let house = House::new(of(0));
+    let mut on_green = vec![false; 60];
+    for weight in [0, 10, 25, 50, 100] {
+        house.apply(of(weight));
+        for (client, was_green) in (1..).zip(&mut on_green) {
+            let is_green = ask_from([127, 0, 99, client].into(), house.vip()) == "green";
+            assert!(is_green || !*was_green, "client {client} went back at {weight}");
+            *was_green = is_green;
+        }
+        let count = on_green.iter().filter(|is_green| **is_green).count();
+        let (least, most) = [(0, 0), (1, 15), (5, 28), (17, 43), (60, 60)]
+            [[0, 10, 25, 50, 100].iter().position(|step| *step == weight).unwrap()];
+        assert!((least..=most).contains(&count), "{count} of 60 clients on green at {weight}");
+    }
+    assert_eq!((house.decided("blue") + house.decided("green"), house.violations()), (300, 0));
 }
 
 #[test]

@@ -6,11 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher13;
 
-/// What is hashed. Each kind has a key of its own. Changing a number moves clients.
+/// What is hashed. Each kind has a key of its own, so that a client's color says nothing about its
+/// endpoint. Changing a number moves clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Client = 1,
     Endpoint = 2,
+    Color = 3,
 }
 
 /// `SipHash-1-3` with a fixed key (J.-P. Aumasson, D. J. Bernstein, "`SipHash`: a fast short-input PRF", 2012).
@@ -43,6 +45,13 @@ pub(super) fn of_endpoint(address: SocketAddr) -> u64 {
     hasher.finish()
 }
 
+/// Of a color, by its name.
+pub(super) fn of_color(name: &str) -> u64 {
+    let mut hasher = hasher(Kind::Color);
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
 /// Spreads 64 bits: a bijection in which every bit of what comes in moves every bit of what comes out.
 /// The finalizer of `SplitMix64` (G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number
 /// generators", OOPSLA 2014; constants by D. Stafford, variant 13).
@@ -63,14 +72,16 @@ mod tests {
         assert_eq!(of_client("::ffff:192.0.2.7".parse().unwrap()), GOLDEN[0]);
         assert_eq!(of_client("2001:db8::7".parse().unwrap()), GOLDEN[1]);
         assert_eq!(of_endpoint("10.0.0.11:5000".parse().unwrap()), GOLDEN[2]);
-        assert_eq!(spread(1), GOLDEN[3]);
+        assert_eq!(of_color("green"), GOLDEN[3]);
+        assert_eq!(spread(1), GOLDEN[4]);
     }
 
     /// As an implementation in another language gives them.
-    const GOLDEN: [u64; 4] = [
+    const GOLDEN: [u64; 5] = [
         6_227_483_673_373_906_392,
         9_034_249_747_195_191_930,
         6_072_233_515_121_924_613,
+        1_392_071_076_249_403_383,
         6_238_072_747_940_578_789,
     ];
 }

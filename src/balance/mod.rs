@@ -3,6 +3,7 @@
 //! Called by `proxy` for each connection and by `state` when weights change. No clock, no randomness,
 //! no socket.
 
+pub mod affinity;
 mod hash;
 pub mod least_connections;
 pub mod pick;
@@ -12,6 +13,7 @@ pub mod schedule;
 pub mod source_hash;
 pub mod split;
 
+pub use affinity::SourceAffinity;
 pub use least_connections::LeastConnections;
 pub use pick::Pick;
 pub use round_robin::RoundRobin;

@@ -82,15 +82,8 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 7] = [
-    "affinity",
-    "on_all_down",
-    "outlier",
-    "slow_start",
-    "half_close_timeout",
-    "log_connections",
-    "max_connections",
-];
+const POLICY_LATER: [&str; 6] =
+    ["on_all_down", "outlier", "slow_start", "half_close_timeout", "log_connections", "max_connections"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -102,6 +95,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
+        key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
         key("health", "{ kind = \"none\" }"),
     ],
@@ -122,6 +116,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
+        key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
         key("health", "{ kind = \"none\" }"),
     ],

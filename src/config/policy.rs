@@ -6,7 +6,7 @@ use super::diagnostic::{Diagnostic, Findings, quote};
 use super::keys::{self, Schema};
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{Balance, HealthCheck, OnColorDown, Policy};
+use crate::model::{Affinity, Balance, HealthCheck, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -27,6 +27,7 @@ pub fn default_policy() -> Policy {
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
+        affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
         health: HealthCheck::None,
     }
@@ -42,6 +43,7 @@ pub(super) struct PolicyDraft {
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
+    affinity: Option<Affinity>,
     on_color_down: Option<OnColorDown>,
     health: Option<HealthCheck>,
 }
@@ -58,6 +60,7 @@ impl PolicyDraft {
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
+            affinity: self.affinity.unwrap_or(base.affinity),
             on_color_down: self.on_color_down.unwrap_or(base.on_color_down),
             health: self.health.unwrap_or(base.health),
         }
@@ -82,6 +85,7 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))
             .map(|timeout| timeout.value),
         balance: get("balance").and_then(|value| balance(&value, findings)),
+        affinity: get("affinity").and_then(|value| affinity(&value, findings)),
         on_color_down: get("on_color_down").and_then(|value| on_color_down(&value, findings)),
         health: get("health").and_then(|value| health(&value, findings)),
     }
@@ -94,6 +98,11 @@ fn balance(value: &Value<'_>, findings: &mut Findings) -> Option<Balance> {
         ("source_hash", Balance::SourceHash),
     ];
     let words = Words { now, later: &[] };
+    scalar::word(value, &words, findings)
+}
+
+fn affinity(value: &Value<'_>, findings: &mut Findings) -> Option<Affinity> {
+    let words = Words { now: &[("none", Affinity::None), ("source_ip", Affinity::SourceIp)], later: &[] };
     scalar::word(value, &words, findings)
 }
 

@@ -114,6 +114,8 @@ pub struct Policy {
     pub drain_timeout: Duration,
     /// How an endpoint is picked inside a color.
     pub balance: Balance,
+    /// Whether connections are split, or clients.
+    pub affinity: Affinity,
     /// What happens to connections of a color of which no endpoint can be reached.
     pub on_color_down: OnColorDown,
     /// How the health of endpoints is found out.
@@ -129,6 +131,15 @@ pub enum Balance {
     LeastConnections,
     /// Each client its own, by its source address.
     SourceHash,
+}
+
+/// What a color is chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    /// By turns of the split, connection by connection.
+    None,
+    /// By the client's source address.
+    SourceIp,
 }
 
 /// What happens when a color is down.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
-use super::catalog::{Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+use super::catalog::{
+    Affinity, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
+};
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
@@ -47,6 +49,7 @@ pub fn policy() -> Policy {
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
+        affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
         health: HealthCheck::None,
     }

@@ -1,6 +1,6 @@
 //! Which color and which endpoint to try next: the course of one connection.
 //!
-//! Pure: no socket and no clock. `serve` begins a course with one decision of the split, `establish`
+//! Pure: no socket and no clock. `serve` begins a course with one decision of the split or of affinity, `establish`
 //! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
 //! draws from the split again.
 
@@ -53,11 +53,6 @@ impl Leg {
     fn new(color: &ColorName, why: Why) -> Self {
         Self { color: color.clone(), why, place: None, tried: Vec::new() }
     }
-
-    /// Whether the leg needs a weight above 0: nobody but the split sent it there.
-    fn by_weight(&self) -> bool {
-        matches!(self.why, Why::Weight | Why::Spill)
-    }
 }
 
 /// The course of one connection over colors and endpoints.
@@ -75,17 +70,21 @@ pub struct Course {
 }
 
 impl Course {
-    /// Decides the color for a connection from `client`: by the split, once, or by the preview name.
+    /// Decides the color for a connection from `client`: by the split, once, by the client's
+    /// affinity, or by the preview name.
     ///
     /// # Errors
     /// All weights are 0, or the previewed color is gone.
     pub fn begin(route: &Route, port: &PortState, client: IpAddr, retries: u32) -> Result<Self, ErrorReason> {
         let (color, why) = match &route.via {
             Via::Vip | Via::Expose => {
-                let index = port.split.decide().ok_or(ErrorReason::NoWeight)?;
-                let color = port.colors.get(index).ok_or(ErrorReason::NoWeight)?;
+                let (index, why) = match &port.affinity {
+                    None => (port.split.decide(), Why::Weight),
+                    Some(affinity) => (affinity.color(client), Why::Affinity),
+                };
+                let color = index.and_then(|index| port.colors.get(index)).ok_or(ErrorReason::NoWeight)?;
                 color.live.decisions.fetch_add(1, Ordering::Relaxed);
-                (color, Why::Weight)
+                (color, why)
             }
             Via::Preview(name) => (find(port, name).ok_or(ErrorReason::Removed)?, Why::Preview),
         };
@@ -128,7 +127,7 @@ impl Course {
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
-        if self.leg.by_weight() && color.weight.is_zero() {
+        if self.leg.why.is_by_weight() && color.weight.is_zero() {
             return None;
         }
         let retry = u32::from(!self.leg.tried.is_empty());

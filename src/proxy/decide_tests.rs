@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::model::testing::{catalog, color, service};
-use crate::model::{Balance, Color, OnColorDown, Service, ServiceName};
+use crate::model::{Affinity, Balance, Color, OnColorDown, Service, ServiceName};
 use crate::state::build::{Addresses, Parts, build};
 use crate::state::{Answers, Live, Snapshot};
 
@@ -251,4 +251,53 @@ fn another_balance_is_another_pick_and_the_same_one_is_kept() {
     let mut moved = balanced(Balance::SourceHash, 3);
     moved.colors = vec![color("blue", 1, &endpoints(101, 3))];
     assert!(!Arc::ptr_eq(&pick(&hashed), &pick(&snapshot_of(&live, moved, Some(&same)))));
+}
+
+fn sticky(mut service: Service) -> Service {
+    service.policy.affinity = Affinity::SourceIp;
+    service
+}
+
+#[test]
+fn affinity_chooses_by_client_takes_no_turn_and_is_counted() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, sticky(service("a", 80, blue_green(50, 50))), None);
+    let port = &state(&snapshot).ports[0];
+    let mut colors = BTreeMap::<String, u32>::new();
+    for client in 0..250u8 {
+        let chosen = || {
+            let mut course = begin_from(Ipv4Addr::new(192, 0, 2, client).into(), &snapshot, Via::Expose, 0);
+            assert_eq!(course.next(state(&snapshot)).unwrap().why, Why::Affinity);
+            course.chosen().to_string()
+        };
+        let color = chosen();
+        assert!((0..3).all(|_| chosen() == color));
+        *colors.entry(color).or_default() += 1;
+    }
+    assert!(colors.values().all(|clients| (90..=160).contains(clients)), "{colors:?}");
+    assert_eq!(port.split.decided(), 0);
+    let decisions = port.colors.iter().map(|color| color.live.decisions.load(Ordering::Relaxed));
+    assert_eq!(decisions.sum::<u64>(), 1000);
+}
+
+#[test]
+fn affinity_obeys_weight_zero_and_spills_like_the_split() {
+    let live = Live::default();
+    let half = snapshot_of(&live, sticky(service("a", 80, blue_green(1, 1))), None);
+    let blue = snapshot_of(&live, sticky(service("a", 80, blue_green(1, 0))), Some(&half));
+    for client in 0..250u8 {
+        let client = Ipv4Addr::new(192, 0, 2, client).into();
+        let all = tries(&mut begin_from(client, &half, Via::Vip, 1), state(&half));
+        let whys: Vec<_> = all.into_iter().map(|(why, _)| why).collect();
+        assert_eq!(whys, [Why::Affinity, Why::Affinity, Why::Spill]);
+        // Decided before the change, tried after it.
+        let mut course = begin_from(client, &half, Via::Vip, 0);
+        let why = if course.chosen().as_str() == "blue" { Why::Affinity } else { Why::Spill };
+        let attempt = course.next(state(&blue)).unwrap();
+        assert_eq!((attempt.why, attempt.color.as_str()), (why, "blue"));
+        assert_eq!(begin_from(client, &blue, Via::Vip, 0).chosen().as_str(), "blue");
+    }
+    let none = snapshot_of(&live, sticky(service("a", 80, blue_green(0, 0))), None);
+    let outcome = Course::begin(&route(Via::Vip), &state(&none).ports[0], CLIENT, 2);
+    assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
 }

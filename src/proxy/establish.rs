@@ -15,7 +15,7 @@ use super::decide::{Attempt, Course, Order};
 use super::route::Route;
 use super::shared::Shared;
 use crate::net::stream::poll_broken;
-use crate::state::{ErrorReason, ServiceState, Why};
+use crate::state::{ErrorReason, ServiceState};
 
 /// Where each try finds its service.
 #[derive(Debug)]
@@ -120,7 +120,7 @@ async fn try_one(client: &TcpStream, attempt: &Attempt, try_end: Instant) -> Res
 /// unless somebody said so.
 fn note_success(course: &Course, attempt: &Attempt) {
     attempt.live.connections.fetch_add(1, Ordering::Relaxed);
-    if matches!(attempt.why, Why::Weight | Why::Spill) && attempt.weight.is_zero() {
+    if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
     }
     if attempt.color != *course.chosen() {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::answers::Answers;
 use super::live::Live;
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
-use crate::balance::{Owed, Pick, Split};
-use crate::model::{Balance, Catalog, Color, ColorName, Port, Service, ServiceName};
+use crate::balance::{Owed, Pick, SourceAffinity, Split};
+use crate::model::{Affinity, Balance, Catalog, Color, ColorName, Port, Service, ServiceName};
 
 /// The addresses of one service's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +84,15 @@ fn build_port(parts: &Parts<'_>, service: &Service, port: &Port, old: Option<&Po
         let old = old.and_then(|old| old.colors.iter().find(|old| old.name == color.name));
         build_color(parts, service, (port, color), old)
     });
+    let split = build_split(&service.colors, parts.rotation, old);
+    let names = service.colors.iter().map(|color| color.name.as_str());
+    let affinity = match service.policy.affinity {
+        Affinity::None => None,
+        Affinity::SourceIp => Some(SourceAffinity::new(names.zip(split.weights().iter().copied()))),
+    };
     PortState {
-        split: build_split(&service.colors, parts.rotation, old),
+        split,
+        affinity,
         colors: colors.collect(),
         live: parts.live.port(&service.name, port.listen),
         port: port.clone(),

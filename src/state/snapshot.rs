@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
-use crate::balance::{Pick, Split};
+use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
 
 /// Where the current snapshot is found. Do not hold a guard of it across an await: take
@@ -48,6 +48,8 @@ pub struct PortState {
     pub port: Port,
     /// The sequence that new connections take their color from; replaced when weights change.
     pub split: Arc<Split>,
+    /// Chooses the color instead of the split, where the service has `affinity`. With the split's weights.
+    pub affinity: Option<SourceAffinity>,
     /// In the order of `service.colors`, which is also that of the split's weights.
     pub colors: Vec<ColorState>,
     /// Errors of connections for which no color was chosen.

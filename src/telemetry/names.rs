@@ -46,7 +46,7 @@ const ANSWER_SECONDS: &[f64] = &[
 /// By service, port, color: decisions of the split, by weight only.
 pub const SPLIT_DECISIONS: Family = counter(
     "teal_split_decisions_total",
-    "Connections that the split gave to a color by its weight, whatever became of them.",
+    "Connections that the split, or affinity, gave to a color by its weight, whatever became of them.",
 );
 /// By service, port, color.
 pub const CONNECTIONS: Family =
