@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use teal::balance::Pick;
+use teal::balance::{Pick, RetryBudget, SourceAffinity};
 use teal::model::Balance;
 
 const ALGORITHMS: [(&str, Balance); 3] = [
@@ -40,5 +40,27 @@ fn pick(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, pick);
+/// What affinity costs instead of the split, and what every connection costs in the retry budget.
+fn others(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("connection");
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500));
+    let affinity = SourceAffinity::new([("blue", 97), ("green", 3)].into_iter());
+    let mut client = 0u32;
+    group.bench_function("affinity_of_2_colors", |bencher| {
+        bencher.iter(|| {
+            client = client.wrapping_add(1);
+            affinity.color(IpAddr::V4(client.into()))
+        });
+    });
+    let budget = RetryBudget::default();
+    group
+        .bench_function("retry_budget_note", |bencher| bencher.iter(|| budget.note_connection(black_box(7))));
+    group.bench_function("retry_budget_take", |bencher| bencher.iter(|| budget.take(black_box(7), 20)));
+    group.finish();
+}
+
+criterion_group!(all, pick, others);
 criterion_main!(all);

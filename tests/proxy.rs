@@ -6,6 +6,7 @@ mod support;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::{
@@ -119,6 +120,45 @@ fn a_silent_endpoint_costs_a_timeout_and_another_one_serves() {
     assert_eq!(house.retries("blue"), 1);
 }
 
+/// Uses up the retry budget of service "a", for longer than a test takes.
+fn exhaust_retry_budget(house: &House) {
+    let snapshot = house.snapshot.load();
+    let budget = &snapshot.services["a"].ports[0].live.retry_budget;
+    // In every bucket of a window in the future, so that retries of now cannot displace them all.
+    for second in 1000..1010 {
+        for _ in 0..100 {
+            budget.note_connection(second);
+            assert!(budget.take(second, 100));
+        }
+    }
+}
+
+#[test]
+fn without_retry_budget_a_connection_is_not_retried_but_spills() {
+    let (down, up, other) = (Down::new(), Backend::saying("blue"), Backend::saying("green"));
+    let of = |green_weight| {
+        let colors = vec![blue(1000, &[down.address, up.address]), green(green_weight, &[other.address])];
+        let mut a = service("a", 0, colors);
+        a.policy.retry_budget_percent = 0;
+        vec![a]
+    };
+    let house = House::new(of(0));
+    exhaust_retry_budget(&house);
+    for _ in 0..5 {
+        assert_refused(house.vip());
+        assert_eq!(ask(house.vip()), "blue");
+    }
+    let exhausted =
+        || house.color("blue", |color| color.live.retry_budget_exhausted().load(Ordering::Relaxed));
+    assert_eq!((exhausted(), house.retries("blue"), house.errors("blue", ErrorReason::Refused)), (5, 0, 5));
+    // A further color is no retry: it must serve what it can.
+    house.apply(of(1));
+    for _ in 0..10 {
+        assert!(!ask(house.vip()).is_empty());
+    }
+    assert_eq!((exhausted(), house.served("green"), house.errors("blue", ErrorReason::Refused)), (10, 5, 5));
+}
+
 #[test]
 fn the_whole_connect_phase_is_bounded() {
     let silent = [Silent::new(), Silent::new(), Silent::new()];
@@ -140,7 +180,7 @@ fn a_color_that_is_down_spills_to_another_with_weight() {
     assert_eq!((house.decided("blue"), house.decided("green")), (5, 5));
     assert_eq!((house.served("blue"), house.served("green")), (0, 10));
     let spilled = house.color("blue", |color| color.live.spilled(&"green".parse_color()));
-    assert_eq!(spilled.load(std::sync::atomic::Ordering::Relaxed), 5);
+    assert_eq!(spilled.load(Ordering::Relaxed), 5);
     assert_eq!(house.violations(), 0);
 }
 

@@ -106,6 +106,8 @@ pub struct Policy {
     pub connect_total_timeout: Duration,
     /// Further tries after the first one inside a color.
     pub retries: u32,
+    /// How many retries there may be for 100 connections of the last seconds, per service and port.
+    pub retry_budget_percent: u32,
     /// A connection on which nothing moved for so long is closed; never when absent.
     pub idle_timeout: Option<Duration>,
     /// TCP keepalive on both sides after so long without data; none when absent.

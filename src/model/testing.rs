@@ -45,6 +45,7 @@ pub fn policy() -> Policy {
         connect_timeout: Duration::from_secs(1),
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
+        retry_budget_percent: 20,
         idle_timeout: None,
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),

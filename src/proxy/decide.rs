@@ -25,17 +25,19 @@ pub struct Attempt {
     pub weight: Weight,
     /// Why this color.
     pub why: Why,
-    /// Whether it is the connection's first try or a further one.
+    /// Whether it is the connection's first try, a retry or the first one in a further color.
     pub order: Order,
 }
 
-/// Whether a try is the first of its connection.
+/// Where a try stands among those of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// It is.
+    /// The first one.
     First,
-    /// Another one failed before.
-    Further,
+    /// Another endpoint of the color whose endpoint failed just before: costs a retry.
+    Retry,
+    /// The first one in a further color, which costs none.
+    NextColor,
 }
 
 /// The tries inside one color.
@@ -66,6 +68,7 @@ pub struct Course {
     /// Colors whose tries are used up.
     finished: Vec<ColorName>,
     retries_left: u32,
+    /// `First` until the first try.
     order: Order,
 }
 
@@ -124,14 +127,23 @@ impl Course {
         }
     }
 
+    /// From here on only further colors are tried, each once.
+    pub fn stop_retrying(&mut self) {
+        self.retries_left = 0;
+    }
+
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
         if self.leg.why.is_by_weight() && color.weight.is_zero() {
             return None;
         }
-        let retry = u32::from(!self.leg.tried.is_empty());
-        let retries_left = self.retries_left.checked_sub(retry)?;
+        let order = match self.order {
+            Order::First => Order::First,
+            _ if self.leg.tried.is_empty() => Order::NextColor,
+            _ => Order::Retry,
+        };
+        let retries_left = self.retries_left.checked_sub(u32::from(order == Order::Retry))?;
         let take = || color.pick.take(&color.live.picks, self.client);
         let place = *self.leg.place.get_or_insert_with(take);
         let is_tried = |index: usize| {
@@ -141,13 +153,14 @@ impl Course {
         let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried, open)?];
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
+        self.order = Order::Retry;
         Some(Attempt {
             endpoint: Claim::new(&endpoint.live),
             color: color.name.clone(),
             live: Arc::clone(&color.live),
             weight: color.weight,
             why: self.leg.why,
-            order: std::mem::replace(&mut self.order, Order::Further),
+            order,
         })
     }
 

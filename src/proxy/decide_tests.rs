@@ -187,12 +187,12 @@ fn all_weights_zero_decide_nothing_even_with_a_fallback() {
 }
 
 #[test]
-fn only_the_first_try_is_no_retry() {
+fn retries_stay_in_a_color() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, service("a", 80, blue_green(100, 1)), None);
     let mut course = begin(&snapshot, Via::Vip, 1);
     let orders: Vec<_> = std::iter::from_fn(|| course.next(state(&snapshot))).map(|a| a.order).collect();
-    assert_eq!(orders, [Order::First, Order::Further, Order::Further]);
+    assert_eq!(orders, [Order::First, Order::Retry, Order::NextColor]);
 }
 
 fn balanced(balance: Balance, count: u16) -> Service {

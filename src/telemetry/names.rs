@@ -67,6 +67,11 @@ pub const CONNECT_RETRIES: Family = counter(
     "teal_connect_retries_total",
     "Tries to connect after the first one of a connection, by the color tried.",
 );
+/// By service, port, color.
+pub const RETRY_BUDGET_EXHAUSTED: Family = counter(
+    "teal_retry_budget_exhausted_total",
+    "Connections not tried at another endpoint of the color, as the service's retry budget was used up.",
+);
 /// By service, port, from, to.
 pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
@@ -165,6 +170,7 @@ pub const REMOVABLE: &[Family] = &[
     CONNECTIONS_CLOSED,
     CONNECTION_ERRORS,
     CONNECT_RETRIES,
+    RETRY_BUDGET_EXHAUSTED,
     CONNECTIONS_SPILLED,
     BYTES,
     CONNECT_DURATION,

@@ -79,6 +79,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             connect_timeout: Duration::from_secs(1),
             connect_total_timeout: Duration::from_secs(3),
             retries: 2,
+            retry_budget_percent: 20,
             idle_timeout: None,
             keepalive: None,
             drain_timeout: Duration::from_secs(600),
