@@ -82,15 +82,8 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 7] = [
-    "affinity",
-    "on_all_down",
-    "outlier",
-    "slow_start",
-    "half_close_timeout",
-    "log_connections",
-    "max_connections",
-];
+const POLICY_LATER: [&str; 6] =
+    ["on_all_down", "outlier", "slow_start", "half_close_timeout", "log_connections", "max_connections"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -98,10 +91,12 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
+        key("retry_budget_percent", "20"),
         key("idle_timeout", "\"10m\""),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
+        key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
         key("health", "{ kind = \"none\" }"),
     ],
@@ -118,10 +113,12 @@ pub(super) const SERVICE: Schema = Schema {
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
+        key("retry_budget_percent", "20"),
         key("idle_timeout", "\"10m\""),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
+        key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
         key("health", "{ kind = \"none\" }"),
     ],

@@ -12,7 +12,9 @@ pub mod testing;
 pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
-pub use catalog::{App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+pub use catalog::{
+    Affinity, App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
+};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
 pub use settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,

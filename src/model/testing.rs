@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
-use super::catalog::{Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+use super::catalog::{
+    Affinity, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
+};
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
@@ -43,10 +45,12 @@ pub fn policy() -> Policy {
         connect_timeout: Duration::from_secs(1),
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
+        retry_budget_percent: 20,
         idle_timeout: None,
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
+        affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
         health: HealthCheck::None,
     }

@@ -1,22 +1,22 @@
 //! Which color and which endpoint to try next: the course of one connection.
 //!
-//! Pure: no socket and no clock. `serve` begins a course with one decision of the split, `establish`
+//! Pure: no socket and no clock. `serve` begins a course with one decision of the split or of affinity, `establish`
 //! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
 //! draws from the split again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
 use crate::model::{ColorName, OnColorDown, Weight};
-use crate::state::{ColorLive, ColorState, EndpointLive, ErrorReason, PortState, ServiceState, Why};
+use crate::state::{Claim, ColorLive, ColorState, ErrorReason, PortState, ServiceState, Why};
 
 /// One try.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Attempt {
-    /// The endpoint to connect to.
-    pub endpoint: Arc<EndpointLive>,
+    /// The endpoint to connect to, claimed for this connection.
+    pub endpoint: Claim,
     /// The color it belongs to.
     pub color: ColorName,
     /// That color's facts.
@@ -25,17 +25,19 @@ pub struct Attempt {
     pub weight: Weight,
     /// Why this color.
     pub why: Why,
-    /// Whether it is the connection's first try or a further one.
+    /// Whether it is the connection's first try, a retry or the first one in a further color.
     pub order: Order,
 }
 
-/// Whether a try is the first of its connection.
+/// Where a try stands among those of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// It is.
+    /// The first one.
     First,
-    /// Another one failed before.
-    Further,
+    /// Another endpoint of the color whose endpoint failed just before: costs a retry.
+    Retry,
+    /// The first one in a further color, which costs none.
+    NextColor,
 }
 
 /// The tries inside one color.
@@ -53,17 +55,13 @@ impl Leg {
     fn new(color: &ColorName, why: Why) -> Self {
         Self { color: color.clone(), why, place: None, tried: Vec::new() }
     }
-
-    /// Whether the leg needs a weight above 0: nobody but the split sent it there.
-    fn by_weight(&self) -> bool {
-        matches!(self.why, Why::Weight | Why::Spill)
-    }
 }
 
 /// The course of one connection over colors and endpoints.
 #[derive(Debug)]
 pub struct Course {
     port: u16,
+    client: IpAddr,
     chosen: ColorName,
     chosen_live: Arc<ColorLive>,
     leg: Leg,
@@ -73,26 +71,32 @@ pub struct Course {
     /// when nobody else is left.
     unanswered: Vec<(ColorName, Why, SocketAddr)>,
     retries_left: u32,
+    /// `First` until the first try.
     order: Order,
 }
 
 impl Course {
-    /// Decides the color: by the split, once, or by the preview name.
+    /// Decides the color for a connection from `client`: by the split, once, by the client's
+    /// affinity, or by the preview name.
     ///
     /// # Errors
     /// All weights are 0, or the previewed color is gone.
-    pub fn begin(route: &Route, port: &PortState, retries: u32) -> Result<Self, ErrorReason> {
+    pub fn begin(route: &Route, port: &PortState, client: IpAddr, retries: u32) -> Result<Self, ErrorReason> {
         let (color, why) = match &route.via {
             Via::Vip | Via::Expose => {
-                let index = port.split.decide().ok_or(ErrorReason::NoWeight)?;
-                let color = port.colors.get(index).ok_or(ErrorReason::NoWeight)?;
+                let (index, why) = match &port.affinity {
+                    None => (port.split.decide(), Why::Weight),
+                    Some(affinity) => (affinity.color(client), Why::Affinity),
+                };
+                let color = index.and_then(|index| port.colors.get(index)).ok_or(ErrorReason::NoWeight)?;
                 color.live.decisions.fetch_add(1, Ordering::Relaxed);
-                (color, Why::Weight)
+                (color, why)
             }
             Via::Preview(name) => (find(port, name).ok_or(ErrorReason::Removed)?, Why::Preview),
         };
         Ok(Self {
             port: route.port,
+            client,
             chosen: color.name.clone(),
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
@@ -127,28 +131,40 @@ impl Course {
         }
     }
 
+    /// From here on only further colors are tried, each once.
+    pub fn stop_retrying(&mut self) {
+        self.retries_left = 0;
+    }
+
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
-        if self.leg.by_weight() && color.weight.is_zero() {
+        if self.leg.why.is_by_weight() && color.weight.is_zero() {
             return None;
         }
-        let retry = u32::from(!self.leg.tried.is_empty());
-        let retries_left = self.retries_left.checked_sub(retry)?;
-        let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
+        let order = match self.order {
+            Order::First => Order::First,
+            _ if self.leg.tried.is_empty() => Order::NextColor,
+            _ => Order::Retry,
+        };
+        let retries_left = self.retries_left.checked_sub(u32::from(order == Order::Retry))?;
+        let take = || color.pick.take(&color.live.picks, self.client);
+        let place = *self.leg.place.get_or_insert_with(take);
         let is_tried = |index: usize| {
             color.endpoints.get(index).is_none_or(|endpoint| self.leg.tried.contains(&endpoint.address))
         };
-        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried)?];
+        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.claims.count());
+        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried, open)?];
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
+        self.order = Order::Retry;
         Some(Attempt {
-            endpoint: Arc::clone(&endpoint.live),
+            endpoint: Claim::new(&endpoint.live),
             color: color.name.clone(),
             live: Arc::clone(&color.live),
             weight: color.weight,
             why: self.leg.why,
-            order: std::mem::replace(&mut self.order, Order::Further),
+            order,
         })
     }
 
@@ -163,17 +179,18 @@ impl Course {
         while self.retries_left > 0 && !self.unanswered.is_empty() {
             let (name, why, address) = self.unanswered.remove(0);
             let Some(color) = find(port, &name) else { continue };
-            let by_weight = matches!(why, Why::Weight | Why::Spill);
             let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == address);
-            let Some(endpoint) = endpoint.filter(|_| !by_weight || !color.weight.is_zero()) else { continue };
+            let Some(endpoint) = endpoint.filter(|_| !why.is_by_weight() || !color.weight.is_zero()) else {
+                continue;
+            };
             self.retries_left -= 1;
             return Some(Attempt {
-                endpoint: Arc::clone(&endpoint.live),
+                endpoint: Claim::new(&endpoint.live),
                 color: name,
                 live: Arc::clone(&color.live),
                 weight: color.weight,
                 why,
-                order: Order::Further,
+                order: Order::Retry,
             });
         }
         None

@@ -20,7 +20,7 @@ use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::{ClosedReason, ColorLive, Connection, CutReason, EndpointLive};
+use crate::state::{Claim, ClosedReason, ColorLive, Connection, CutReason};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -45,7 +45,7 @@ enum FirstByte {
 /// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
 struct Entry {
     connection: Arc<Connection>,
-    endpoint: Arc<EndpointLive>,
+    endpoint: Claim,
     key: usize,
     color: Arc<ColorLive>,
     end: Option<ClosedReason>,

@@ -90,7 +90,8 @@ impl Handler {
             return Err(refuse(ErrorReason::NotAllowed));
         }
         let permit = self.shared.admit().ok_or_else(|| refuse(ErrorReason::Limit))?;
-        let course = Course::begin(&route, port, service.service.policy.retries).map_err(refuse)?;
+        let course = Course::begin(&route, port, peer.ip(), service.service.policy.retries);
+        let course = course.map_err(refuse)?;
         Ok(Admitted { accepted, route, source, course, permit })
     }
 

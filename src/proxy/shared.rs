@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -26,6 +27,7 @@ pub struct Shared {
     pub pipes: PipePool,
     /// The live facts, for connections of services that are gone and for cutting.
     pub live: Arc<Live>,
+    started: Instant,
     connections: AtomicUsize,
     connections_max: AtomicUsize,
     none_open: Notify,
@@ -44,10 +46,16 @@ impl Shared {
             networks,
             live,
             pipes: PipePool::new(PIPES_MAX.min(connections_max / CONNECTIONS_PER_PIPE)),
+            started: Instant::now(),
             connections: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(connections_max),
             none_open: Notify::new(),
         }
+    }
+
+    /// Whole seconds since the start, for the retry budgets.
+    pub fn second(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.started).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Changes how many connections may be open. Those open already stay.

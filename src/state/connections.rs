@@ -13,12 +13,24 @@ use slab::Slab;
 pub enum Why {
     /// The split chose the color.
     Weight,
+    /// It is the client's color, by `affinity`.
+    Affinity,
     /// The color that the split chose could not serve it.
     Spill,
     /// All colors with weight were down and a `fallback` names this one.
     Fallback,
     /// The client asked for this color by its preview name.
     Preview,
+}
+
+impl Why {
+    /// Whether a color must have weight for it: nobody said that this very color should take the connection.
+    pub fn is_by_weight(self) -> bool {
+        match self {
+            Self::Weight | Self::Affinity | Self::Spill => true,
+            Self::Fallback | Self::Preview => false,
+        }
+    }
 }
 
 /// Why teal ends a connection that both sides would have kept.

@@ -7,6 +7,7 @@
 pub mod answers;
 mod answers_build;
 pub mod build;
+pub mod claim;
 pub mod collect;
 pub mod connections;
 pub mod diff;
@@ -21,6 +22,7 @@ pub mod vip;
 pub mod writer;
 
 pub use answers::{Answers, Lookup, Records};
+pub use claim::{Claim, Claims};
 pub use connections::{Connection, CutReason, OpenConnections, Why};
 pub use diff::Change;
 pub use directory::{StateDirectory, StateError};

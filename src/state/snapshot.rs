@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
-use crate::balance::{RoundRobin, Split};
+use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
 
 /// Where the current snapshot is found. Do not hold a guard of it across an await: take
@@ -48,6 +48,8 @@ pub struct PortState {
     pub port: Port,
     /// The sequence that new connections take their color from; replaced when weights change.
     pub split: Arc<Split>,
+    /// Chooses the color instead of the split, where the service has `affinity`. With the split's weights.
+    pub affinity: Option<SourceAffinity>,
     /// In the order of `service.colors`, which is also that of the split's weights.
     pub colors: Vec<ColorState>,
     /// Errors of connections for which no color was chosen.
@@ -65,8 +67,8 @@ pub struct ColorState {
     pub fallback: Option<usize>,
     /// At least one.
     pub endpoints: Vec<EndpointState>,
-    /// Whose turn it is among the endpoints.
-    pub pick: Arc<RoundRobin>,
+    /// Which of the endpoints gets a connection.
+    pub pick: Arc<Pick>,
     /// Counters, and the place in the pick's sequence.
     pub live: Arc<ColorLive>,
 }

@@ -289,6 +289,15 @@ pub fn ask(address: SocketAddr) -> String {
     read_all(&mut connect(address))
 }
 
+/// As a client with this address of the host.
+pub fn ask_from(source: Ipv4Addr, address: SocketAddr) -> String {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.connect(&address.into()).unwrap();
+    read_all(&mut TcpStream::from(socket))
+}
+
 /// Fails unless the connection ends by RST; returns how many bytes came before.
 pub fn read_until_reset(stream: &mut TcpStream) -> usize {
     let mut bytes = 0;
