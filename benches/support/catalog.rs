@@ -72,6 +72,8 @@ fn policy() -> Policy {
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
         idle_timeout: None,
+        half_close_timeout: None,
+        max_connection_age: None,
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,

@@ -82,15 +82,8 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 7] = [
-    "affinity",
-    "on_all_down",
-    "outlier",
-    "slow_start",
-    "half_close_timeout",
-    "log_connections",
-    "max_connections",
-];
+const POLICY_LATER: [&str; 6] =
+    ["affinity", "on_all_down", "outlier", "slow_start", "log_connections", "max_connections"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -99,6 +92,8 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
         key("idle_timeout", "\"10m\""),
+        key("half_close_timeout", "\"1m\""),
+        key("max_connection_age", "\"24h\""),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -119,6 +114,8 @@ pub(super) const SERVICE: Schema = Schema {
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
         key("idle_timeout", "\"10m\""),
+        key("half_close_timeout", "\"1m\""),
+        key("max_connection_age", "\"24h\""),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),

@@ -13,6 +13,8 @@ const RETRIES_MAX: u32 = 10;
 const CONNECT_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 60_000);
 const CONNECT_TOTAL_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 600_000);
 const IDLE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
+const HALF_CLOSE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
+const MAX_CONNECTION_AGE: DurationBounds = DurationBounds::milliseconds(1_000, 30 * 86_400_000);
 /// What the kernel takes for `TCP_KEEPIDLE` (tcp(7)): 1 to 32767 seconds.
 const KEEPALIVE: DurationBounds = DurationBounds::seconds(1, 32_767);
 const DRAIN_TIMEOUT: DurationBounds = DurationBounds::milliseconds(0, 7 * 86_400_000);
@@ -24,6 +26,8 @@ pub fn default_policy() -> Policy {
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
         idle_timeout: None,
+        half_close_timeout: None,
+        max_connection_age: None,
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -39,6 +43,8 @@ pub(super) struct PolicyDraft {
     connect_total_timeout: Option<Placed<Duration>>,
     retries: Option<u32>,
     idle_timeout: Option<OrOff>,
+    half_close_timeout: Option<OrOff>,
+    max_connection_age: Option<OrOff>,
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
@@ -55,6 +61,8 @@ impl PolicyDraft {
             connect_total_timeout: in_place(self.connect_total_timeout, base.connect_total_timeout),
             retries: self.retries.unwrap_or(base.retries),
             idle_timeout: self.idle_timeout.map_or(base.idle_timeout, OrOff::duration),
+            half_close_timeout: self.half_close_timeout.map_or(base.half_close_timeout, OrOff::duration),
+            max_connection_age: self.max_connection_age.map_or(base.max_connection_age, OrOff::duration),
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
@@ -77,6 +85,10 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
             .map(|retries| retries.value),
         idle_timeout: get("idle_timeout")
             .and_then(|value| scalar::duration_or_off(&value, &IDLE_TIMEOUT, findings)),
+        half_close_timeout: get("half_close_timeout")
+            .and_then(|value| scalar::duration_or_off(&value, &HALF_CLOSE_TIMEOUT, findings)),
+        max_connection_age: get("max_connection_age")
+            .and_then(|value| scalar::duration_or_off(&value, &MAX_CONNECTION_AGE, findings)),
         keepalive: get("keepalive").and_then(|value| scalar::duration_or_off(&value, &KEEPALIVE, findings)),
         drain_timeout: get("drain_timeout")
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))

@@ -108,6 +108,10 @@ pub struct Policy {
     pub retries: u32,
     /// A connection on which nothing moved for so long is closed; never when absent.
     pub idle_timeout: Option<Duration>,
+    /// The same once one side has said FIN and the other has not; never when absent.
+    pub half_close_timeout: Option<Duration>,
+    /// A connection that was accepted so long ago is closed; never when absent.
+    pub max_connection_age: Option<Duration>,
     /// TCP keepalive on both sides after so long without data; none when absent.
     pub keepalive: Option<Duration>,
     /// How long connections of removed services, colors and endpoints may live.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Connecting, reason_of};
 use super::decide::{Attempt, Course, Order};
+use super::lifetime::Timeouts;
 use super::route::Route;
 use super::shared::Shared;
 use crate::net::stream::poll_broken;
@@ -49,8 +50,8 @@ pub struct Backend {
     pub stream: TcpStream,
     /// The try that succeeded.
     pub attempt: Attempt,
-    /// The service's idle timeout.
-    pub idle_timeout: Option<Duration>,
+    /// How long it may live.
+    pub timeouts: Timeouts,
     /// The service's keepalive.
     pub keepalive: Option<Duration>,
 }
@@ -84,12 +85,12 @@ pub async fn establish(
             attempt.live.retries.fetch_add(1, Ordering::Relaxed);
         }
         let try_end = phase_end.min(now + policy.connect_timeout);
-        let (keepalive, idle_timeout) = (policy.keepalive, policy.idle_timeout);
+        let (keepalive, timeouts) = (policy.keepalive, Timeouts::of(policy));
         drop(service);
         match try_one(client, &attempt, try_end).await {
             Ok(stream) => {
                 note_success(course, &attempt);
-                return Ok(Backend { stream, attempt, idle_timeout, keepalive });
+                return Ok(Backend { stream, attempt, timeouts, keepalive });
             }
             Err(ErrorReason::ClientGone) => return Err(ErrorReason::ClientGone),
             Err(reason) => failure = Some(reason),

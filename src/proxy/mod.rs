@@ -9,6 +9,7 @@
 pub mod connect;
 pub mod decide;
 pub mod establish;
+pub mod lifetime;
 pub mod plane;
 pub mod pump;
 pub mod relay;

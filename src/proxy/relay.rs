@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::decide::Attempt;
 use super::establish::Backend;
+use super::lifetime::Lifetime;
 use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
@@ -31,7 +32,7 @@ pub struct Relay {
     /// Backend to client.
     outward: Pump,
     first_byte: FirstByte,
-    idle: Option<Box<Idle>>,
+    lifetime: Option<Box<Lifetime>>,
     keepalive: Option<LateKeepalive>,
     entry: Entry,
 }
@@ -50,13 +51,6 @@ struct Entry {
     color: Arc<ColorLive>,
     end: Option<ClosedReason>,
     _permit: Permit,
-}
-
-/// Ends a connection on which nothing moved: one timer, which is set anew only when it fires.
-struct Idle {
-    timeout: Duration,
-    last_moved: tokio::time::Instant,
-    timer: Pin<Box<Sleep>>,
 }
 
 /// Sets keepalive towards the backend once the connection has lived for [`KEEPALIVE_DELAY`]: short
@@ -80,7 +74,7 @@ pub struct Opening {
 impl Relay {
     /// Notes the connection as open and relays it from the first poll on.
     pub fn new(client: TcpStream, backend: Backend, opening: Opening) -> Self {
-        let Backend { stream, attempt, idle_timeout, keepalive } = backend;
+        let Backend { stream, attempt, timeouts, keepalive } = backend;
         let Attempt { endpoint, live: color, why, .. } = attempt;
         let now = Instant::now();
         color.connect_duration().observe(now.saturating_duration_since(opening.accepted));
@@ -92,7 +86,7 @@ impl Relay {
             inward: Pump::default(),
             outward: Pump::default(),
             first_byte: FirstByte::AwaitedSince(now),
-            idle: idle_timeout.map(|timeout| Box::new(Idle::new(timeout))),
+            lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             keepalive: keepalive.map(LateKeepalive::new),
             entry: Entry { connection, endpoint, key, color, end: None, _permit: opening.permit },
         }
@@ -122,7 +116,7 @@ impl Relay {
         self.pass_on_fin()
             .or_else(|| self.watch(inward, outward, context))
             .or_else(|| self.poll_keepalive(context))
-            .or_else(|| self.poll_idle(context, moved))
+            .or_else(|| self.poll_lifetime(context, moved))
     }
 
     fn note_moved(&mut self, inward: u64, outward: u64) {
@@ -141,11 +135,15 @@ impl Relay {
     /// A side that ended by FIN ends the other side's reading. Called while at least one direction goes
     /// on: when both have ended, closing says FIN without a further system call.
     fn pass_on_fin(&mut self) -> Option<ClosedReason> {
-        if self.inward.take_fin() && rustix::net::shutdown(&self.backend, Shutdown::Write).is_err() {
+        let (by_client, by_backend) = (self.inward.take_fin(), self.outward.take_fin());
+        if by_client && rustix::net::shutdown(&self.backend, Shutdown::Write).is_err() {
             return Some(ClosedReason::BackendReset);
         }
-        if self.outward.take_fin() && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
+        if by_backend && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
             return Some(ClosedReason::ClientReset);
+        }
+        if by_client || by_backend {
+            self.lifetime.as_mut().into_iter().for_each(|lifetime| lifetime.note_half_closed());
         }
         None
     }
@@ -173,19 +171,15 @@ impl Relay {
         None
     }
 
-    fn poll_idle(&mut self, context: &mut Context<'_>, moved: u64) -> Option<ClosedReason> {
-        let idle = self.idle.as_mut()?;
+    fn poll_lifetime(&mut self, context: &mut Context<'_>, moved: u64) -> Option<ClosedReason> {
+        let lifetime = self.lifetime.as_mut()?;
         if moved > 0 {
-            idle.last_moved = tokio::time::Instant::now();
+            lifetime.note_moved();
         }
-        while idle.timer.as_mut().poll(context).is_ready() {
-            let due = idle.last_moved + idle.timeout;
-            if due <= tokio::time::Instant::now() {
-                return Some(ClosedReason::Idle);
-            }
-            idle.timer.as_mut().reset(due);
+        match lifetime.poll_over(context) {
+            Poll::Ready(reason) => Some(reason),
+            Poll::Pending => None,
         }
-        None
     }
 }
 
@@ -228,13 +222,6 @@ impl Drop for Entry {
 impl LateKeepalive {
     fn new(after: Duration) -> Self {
         Self { after, timer: Box::pin(tokio::time::sleep(KEEPALIVE_DELAY)) }
-    }
-}
-
-impl Idle {
-    fn new(timeout: Duration) -> Self {
-        let now = tokio::time::Instant::now();
-        Self { timeout, last_moved: now, timer: Box::pin(tokio::time::sleep_until(now + timeout)) }
     }
 }
 

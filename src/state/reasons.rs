@@ -57,6 +57,10 @@ pub enum ClosedReason {
     BackendReset,
     /// Nothing moved for `idle_timeout`.
     Idle,
+    /// One side had said FIN, and nothing moved for `half_close_timeout`.
+    HalfClose,
+    /// It reached `max_connection_age`.
+    Age,
     /// Its drain ran into `drain_timeout`.
     DrainDeadline,
     /// The daemon stopped.
@@ -65,7 +69,7 @@ pub enum ClosedReason {
 
 impl ClosedReason {
     /// How many there are.
-    pub(super) const COUNT: usize = 6;
+    pub(super) const COUNT: usize = 8;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -74,6 +78,8 @@ impl ClosedReason {
             Self::ClientReset => "client_reset",
             Self::BackendReset => "backend_reset",
             Self::Idle => "idle",
+            Self::HalfClose => "half_close",
+            Self::Age => "age",
             Self::DrainDeadline => "drain_deadline",
             Self::Shutdown => "shutdown",
         }

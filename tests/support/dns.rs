@@ -80,6 +80,8 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             connect_total_timeout: Duration::from_secs(3),
             retries: 2,
             idle_timeout: None,
+            half_close_timeout: None,
+            max_connection_age: None,
             keepalive: None,
             drain_timeout: Duration::from_secs(600),
             balance: Balance::RoundRobin,
