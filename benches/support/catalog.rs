@@ -74,6 +74,7 @@ fn policy() -> Policy {
         idle_timeout: None,
         half_close_timeout: None,
         max_connection_age: None,
+        log_connections: false,
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,

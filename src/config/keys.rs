@@ -82,8 +82,7 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 6] =
-    ["affinity", "on_all_down", "outlier", "slow_start", "log_connections", "max_connections"];
+const POLICY_LATER: [&str; 5] = ["affinity", "on_all_down", "outlier", "slow_start", "max_connections"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -94,6 +93,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("idle_timeout", "\"10m\""),
         key("half_close_timeout", "\"1m\""),
         key("max_connection_age", "\"24h\""),
+        key("log_connections", "true"),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -116,6 +116,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("idle_timeout", "\"10m\""),
         key("half_close_timeout", "\"1m\""),
         key("max_connection_age", "\"24h\""),
+        key("log_connections", "true"),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),

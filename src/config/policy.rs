@@ -28,6 +28,7 @@ pub fn default_policy() -> Policy {
         idle_timeout: None,
         half_close_timeout: None,
         max_connection_age: None,
+        log_connections: false,
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -45,6 +46,7 @@ pub(super) struct PolicyDraft {
     idle_timeout: Option<OrOff>,
     half_close_timeout: Option<OrOff>,
     max_connection_age: Option<OrOff>,
+    log_connections: Option<bool>,
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
@@ -63,6 +65,7 @@ impl PolicyDraft {
             idle_timeout: self.idle_timeout.map_or(base.idle_timeout, OrOff::duration),
             half_close_timeout: self.half_close_timeout.map_or(base.half_close_timeout, OrOff::duration),
             max_connection_age: self.max_connection_age.map_or(base.max_connection_age, OrOff::duration),
+            log_connections: self.log_connections.unwrap_or(base.log_connections),
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
@@ -89,6 +92,7 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
             .and_then(|value| scalar::duration_or_off(&value, &HALF_CLOSE_TIMEOUT, findings)),
         max_connection_age: get("max_connection_age")
             .and_then(|value| scalar::duration_or_off(&value, &MAX_CONNECTION_AGE, findings)),
+        log_connections: get("log_connections").and_then(|value| value.boolean(findings)),
         keepalive: get("keepalive").and_then(|value| scalar::duration_or_off(&value, &KEEPALIVE, findings)),
         drain_timeout: get("drain_timeout")
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))

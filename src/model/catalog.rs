@@ -112,6 +112,8 @@ pub struct Policy {
     pub half_close_timeout: Option<Duration>,
     /// A connection that was accepted so long ago is closed; never when absent.
     pub max_connection_age: Option<Duration>,
+    /// Whether the log has a line for each connection.
+    pub log_connections: bool,
     /// TCP keepalive on both sides after so long without data; none when absent.
     pub keepalive: Option<Duration>,
     /// How long connections of removed services, colors and endpoints may live.

@@ -70,7 +70,7 @@ pub struct Course {
     /// Colors whose tries are used up.
     finished: Vec<ColorName>,
     retries_left: u32,
-    order: Order,
+    tries: u32,
 }
 
 impl Course {
@@ -95,7 +95,7 @@ impl Course {
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
             retries_left: retries,
-            order: Order::First,
+            tries: 0,
         })
     }
 
@@ -107,6 +107,16 @@ impl Course {
     /// Its facts, which count what becomes of the connection when no backend serves it.
     pub fn chosen_live(&self) -> &Arc<ColorLive> {
         &self.chosen_live
+    }
+
+    /// Tries so far.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// Color, reason and endpoint of the last try.
+    pub fn last(&self) -> (&ColorName, Why, Option<SocketAddr>) {
+        (&self.leg.color, self.leg.why, self.leg.tried.last().copied())
     }
 
     /// Whom to try next, `service` being as the current snapshot has it. Every call but the first
@@ -138,13 +148,15 @@ impl Course {
         let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried)?];
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
+        let order = if self.tries == 0 { Order::First } else { Order::Further };
+        self.tries += 1;
         Some(Attempt {
             endpoint: Arc::clone(&endpoint.live),
             color: color.name.clone(),
             live: Arc::clone(&color.live),
             weight: color.weight,
             why: self.leg.why,
-            order: std::mem::replace(&mut self.order, Order::Further),
+            order,
         })
     }
 

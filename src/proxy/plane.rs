@@ -20,8 +20,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admit::ListenerState;
 use super::route::{Route, Want, Wanted};
-use super::serve::{Handler, ListenerState};
+use super::serve::Handler;
 use super::shared::Shared;
 use crate::net::holder::holder_of;
 use crate::net::{ListenOptions, Listener, Workers, accept_loop};

@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 use super::decide::Attempt;
 use super::establish::Backend;
 use super::lifetime::Lifetime;
+use super::log::{End, Party, Record};
 use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
@@ -33,6 +34,7 @@ pub struct Relay {
     outward: Pump,
     first_byte: FirstByte,
     lifetime: Option<Box<Lifetime>>,
+    record: Option<Box<Record>>,
     keepalive: Option<LateKeepalive>,
     entry: Entry,
 }
@@ -56,7 +58,7 @@ struct Entry {
 /// Sets keepalive towards the backend once the connection has lived for [`KEEPALIVE_DELAY`]: short
 /// connections never need it, and it takes four system calls. Towards the client it is inherited.
 struct LateKeepalive {
-    after: Duration,
+    after_s: u32,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -69,6 +71,8 @@ pub struct Opening {
     pub accepted: Instant,
     /// The connection's place under the limit.
     pub permit: Permit,
+    /// What the log will say of it.
+    pub record: Option<Record>,
 }
 
 impl Relay {
@@ -77,7 +81,12 @@ impl Relay {
         let Backend { stream, attempt, timeouts, keepalive } = backend;
         let Attempt { endpoint, live: color, why, .. } = attempt;
         let now = Instant::now();
-        color.connect_duration().observe(now.saturating_duration_since(opening.accepted));
+        let connect = now.saturating_duration_since(opening.accepted);
+        color.connect_duration().observe(connect);
+        let record = opening.record.map(|mut record| {
+            record.note(|line| line.connect = Some(connect));
+            Box::new(record)
+        });
         let connection = Arc::new(Connection::new(opening.accepted, why));
         let key = endpoint.open.insert(Arc::clone(&connection));
         Self {
@@ -87,6 +96,7 @@ impl Relay {
             outward: Pump::default(),
             first_byte: FirstByte::AwaitedSince(now),
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
+            record,
             keepalive: keepalive.map(LateKeepalive::new),
             entry: Entry { connection, endpoint, key, color, end: None, _permit: opening.permit },
         }
@@ -127,8 +137,17 @@ impl Relay {
         if outward > 0 {
             color.bytes_out.fetch_add(outward, Ordering::Relaxed);
             if let FirstByte::AwaitedSince(since) = std::mem::replace(&mut self.first_byte, FirstByte::Seen) {
-                color.first_byte().observe(since.elapsed());
+                let waited = since.elapsed();
+                color.first_byte().observe(waited);
+                if let Some(record) = &mut self.record {
+                    record.note(|line| line.first_byte = Some(waited));
+                }
             }
+        }
+        if let Some(record) = &mut self.record {
+            record.note(|line| {
+                (line.bytes_in, line.bytes_out) = (line.bytes_in + inward, line.bytes_out + outward);
+            });
         }
     }
 
@@ -163,7 +182,9 @@ impl Relay {
     fn poll_keepalive(&mut self, context: &mut Context<'_>) -> Option<ClosedReason> {
         let late = self.keepalive.as_mut()?;
         if late.timer.as_mut().poll(context).is_ready() {
-            if let Err(error) = set_keepalive(&SockRef::from(&self.backend), Some(late.after)) {
+            if let Err(error) =
+                set_keepalive(&SockRef::from(&self.backend), Some(Duration::from_secs(late.after_s.into())))
+            {
                 tracing::debug!(%error, "cannot set keepalive");
             }
             self.keepalive = None;
@@ -204,6 +225,12 @@ impl Drop for Relay {
         let color = &self.entry.color;
         color.closed(end).fetch_add(1, Ordering::Relaxed);
         color.connection_duration().observe(self.entry.connection.opened.elapsed());
+        if let Some(record) = &mut self.record {
+            // Of two that came in the same turn the client's counts as the first.
+            let backend_first = self.outward.has_passed_fin_on() && !self.inward.has_passed_fin_on();
+            let first_fin = if backend_first { Party::Backend } else { Party::Client };
+            record.note(|line| line.end = End::of_served(end, first_fin));
+        }
         if !matches!(end, ClosedReason::Finished | ClosedReason::BackendReset) {
             reset_on_close(&self.backend);
         }
@@ -221,7 +248,9 @@ impl Drop for Entry {
 
 impl LateKeepalive {
     fn new(after: Duration) -> Self {
-        Self { after, timer: Box::pin(tokio::time::sleep(KEEPALIVE_DELAY)) }
+        // The kernel counts in seconds; eight bytes less for each connection.
+        let after_s = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
+        Self { after_s, timer: Box::pin(tokio::time::sleep(KEEPALIVE_DELAY)) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::log::ConnectionLog;
 use crate::model::HostNetworks;
 use crate::state::{Live, SnapshotCell};
 
@@ -17,6 +18,8 @@ pub struct Shared {
     pub networks: Arc<ArcSwap<HostNetworks>>,
     /// The live facts, for connections of services that are gone and for cutting.
     pub live: Arc<Live>,
+    /// Where lines about connections go.
+    pub connection_log: ConnectionLog,
     connections: AtomicUsize,
     connections_max: AtomicUsize,
     none_open: Notify,
@@ -34,10 +37,17 @@ impl Shared {
             snapshot,
             networks,
             live,
+            connection_log: ConnectionLog::default(),
             connections: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(connections_max),
             none_open: Notify::new(),
         }
+    }
+
+    /// The same, with lines about connections going there instead of being written at once.
+    #[must_use]
+    pub fn logging_to(self, connection_log: ConnectionLog) -> Self {
+        Self { connection_log, ..self }
     }
 
     /// Changes how many connections may be open. Those open already stay.

@@ -21,6 +21,18 @@ pub enum Why {
     Preview,
 }
 
+impl Why {
+    /// Its value in the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Spill => "spill",
+            Self::Fallback => "fallback",
+            Self::Preview => "preview",
+        }
+    }
+}
+
 /// Why teal ends a connection that both sides would have kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

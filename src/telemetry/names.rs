@@ -151,6 +151,11 @@ pub const ACCEPT_ERRORS: Family =
 /// By worker.
 pub const WORKER_LOOP_LAG: Family =
     gauge("teal_worker_loop_lag_seconds", "How late a worker's last timer was, at the last measurement.");
+/// No labels.
+pub const CONNECTION_LOG_DROPPED: Family = counter(
+    "teal_connection_log_dropped_total",
+    "Lines of the connection log that were not written, because the log could not keep up.",
+);
 /// By version.
 pub const BUILD_INFO: Family = gauge("teal_build_info", "1, with the version.");
 /// No labels.
@@ -191,6 +196,7 @@ pub const ORDINARY: &[Family] = &[
     DESCRIPTORS,
     ACCEPT_ERRORS,
     WORKER_LOOP_LAG,
+    CONNECTION_LOG_DROPPED,
     BUILD_INFO,
     LISTENERS_FAILED,
 ];

@@ -6,6 +6,7 @@
 
 mod clients;
 mod commands;
+mod connection_log;
 mod drain;
 mod faults;
 mod listen;

@@ -82,6 +82,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             idle_timeout: None,
             half_close_timeout: None,
             max_connection_age: None,
+            log_connections: false,
             keepalive: None,
             drain_timeout: Duration::from_secs(600),
             balance: Balance::RoundRobin,
