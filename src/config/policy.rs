@@ -1,12 +1,15 @@
 //! `[defaults]` and the same keys in services.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::keys::{self, Schema};
+use super::limits::{self, LimitsDraft};
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{Balance, HealthCheck, OnColorDown, Policy};
+use crate::model::{Balance, ConnectionLimits, HealthCheck, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -29,6 +32,8 @@ pub fn default_policy() -> Policy {
         half_close_timeout: None,
         max_connection_age: None,
         log_connections: false,
+        limits: ConnectionLimits::default(),
+        source_addresses: Vec::new(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -47,6 +52,8 @@ pub(super) struct PolicyDraft {
     half_close_timeout: Option<OrOff>,
     max_connection_age: Option<OrOff>,
     log_connections: Option<bool>,
+    limits: LimitsDraft,
+    source_addresses: Option<Vec<IpAddr>>,
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
@@ -66,6 +73,8 @@ impl PolicyDraft {
             half_close_timeout: self.half_close_timeout.map_or(base.half_close_timeout, OrOff::duration),
             max_connection_age: self.max_connection_age.map_or(base.max_connection_age, OrOff::duration),
             log_connections: self.log_connections.unwrap_or(base.log_connections),
+            limits: self.limits.over(&base.limits),
+            source_addresses: self.source_addresses.as_ref().unwrap_or(&base.source_addresses).clone(),
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
@@ -93,6 +102,8 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
         max_connection_age: get("max_connection_age")
             .and_then(|value| scalar::duration_or_off(&value, &MAX_CONNECTION_AGE, findings)),
         log_connections: get("log_connections").and_then(|value| value.boolean(findings)),
+        limits: limits::read(table, schema, findings),
+        source_addresses: get("source_addresses").and_then(|value| address::sources(&value, findings)),
         keepalive: get("keepalive").and_then(|value| scalar::duration_or_off(&value, &KEEPALIVE, findings)),
         drain_timeout: get("drain_timeout")
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))

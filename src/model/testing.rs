@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
 use super::catalog::{Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+use super::limits::ConnectionLimits;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
@@ -47,6 +48,8 @@ pub fn policy() -> Policy {
         half_close_timeout: None,
         max_connection_age: None,
         log_connections: false,
+        limits: ConnectionLimits::default(),
+        source_addresses: Vec::new(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -67,6 +70,7 @@ pub fn color(name: &str, weight: i64, endpoints: &[SocketAddr]) -> Color {
         weight: Weight::new(weight).expect("a weight"),
         endpoints: endpoints.iter().map(endpoint).collect(),
         fallback: None,
+        max_connections: None,
     }
 }
 

@@ -88,7 +88,9 @@ fn enter(
     if !may_come(shared, snapshot, &route.via, arrival.source) {
         return Err(ErrorReason::NotAllowed);
     }
-    let permit = shared.admit().ok_or(ErrorReason::Limit)?;
+    let mut permit = shared.admit().ok_or(ErrorReason::Limit)?;
+    let who = (arrival.source.ip(), arrival.accepted);
+    permit.entrance = Some(service.live.enter(&service.service.policy.limits, who)?);
     let course = Course::begin(route, port, service.service.policy.retries)?;
     Ok((permit, course))
 }

@@ -4,23 +4,27 @@
 //! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
 //! draws from the split again.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
 use crate::model::{ColorName, OnColorDown, Weight};
-use crate::state::{ColorLive, ColorState, EndpointLive, ErrorReason, PortState, ServiceState, Why};
+use crate::state::{
+    ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
+};
 
 /// One try.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Attempt {
-    /// The endpoint to connect to.
-    pub endpoint: Arc<EndpointLive>,
+    /// The endpoint to connect to, with a place there.
+    pub endpoint: EndpointPlace,
     /// The color it belongs to.
     pub color: ColorName,
-    /// That color's facts.
-    pub live: Arc<ColorLive>,
+    /// That color's facts, with a place in it.
+    pub live: ColorPlace,
     /// That color's weight, in the snapshot that allowed the try.
     pub weight: Weight,
     /// Why this color.
@@ -71,6 +75,8 @@ pub struct Course {
     finished: Vec<ColorName>,
     retries_left: u32,
     tries: u32,
+    /// The limit that last kept a color or its endpoints from being tried.
+    limit: Option<ErrorReason>,
 }
 
 impl Course {
@@ -96,6 +102,7 @@ impl Course {
             finished: Vec::new(),
             retries_left: retries,
             tries: 0,
+            limit: None,
         })
     }
 
@@ -114,6 +121,11 @@ impl Course {
         self.tries
     }
 
+    /// The limit, if one was why a color could not be tried.
+    pub fn limit(&self) -> Option<ErrorReason> {
+        self.limit
+    }
+
     /// Color, reason and endpoint of the last try.
     pub fn last(&self) -> (&ColorName, Why, Option<SocketAddr>) {
         (&self.leg.color, self.leg.why, self.leg.tried.last().copied())
@@ -124,7 +136,7 @@ impl Course {
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
         loop {
-            if let Some(attempt) = self.next_in_leg(port) {
+            if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
             }
             let leg = self.next_leg(service, port)?;
@@ -134,30 +146,53 @@ impl Course {
     }
 
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
-    fn next_in_leg(&mut self, port: &PortState) -> Option<Attempt> {
+    fn next_in_leg(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
         if self.leg.by_weight() && color.weight.is_zero() {
             return None;
         }
         let retry = u32::from(!self.leg.tried.is_empty());
         let retries_left = self.retries_left.checked_sub(retry)?;
-        let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
-        let is_tried = |index: usize| {
-            color.endpoints.get(index).is_none_or(|endpoint| self.leg.tried.contains(&endpoint.address))
+        let Some(live) = ColorPlace::take(&color.live, color.max_connections) else {
+            self.limit = Some(ErrorReason::LimitColor);
+            return None;
         };
-        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried)?];
+        let endpoint = self.take_endpoint(color, service.service.policy.limits.endpoint)?;
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
         let order = if self.tries == 0 { Order::First } else { Order::Further };
         self.tries += 1;
         Some(Attempt {
-            endpoint: Arc::clone(&endpoint.live),
+            endpoint,
             color: color.name.clone(),
-            live: Arc::clone(&color.live),
+            live,
             weight: color.weight,
             why: self.leg.why,
             order,
         })
+    }
+
+    /// The pick's next endpoint that was not tried and has fewer than `max` connections.
+    fn take_endpoint(&mut self, color: &ColorState, max: Option<NonZeroU32>) -> Option<EndpointPlace> {
+        let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
+        let some_full = Cell::new(false);
+        let is_out = |index: usize| {
+            let Some(endpoint) = color.endpoints.get(index) else { return true };
+            let is_full = endpoint.live.places.are_full(max);
+            let is_tried = self.leg.tried.contains(&endpoint.address);
+            some_full.set(some_full.get() || (is_full && !is_tried));
+            is_full || is_tried
+        };
+        // One that fills up after the look is out at the next one.
+        while let Some(index) = color.pick.endpoint(place, is_out) {
+            if let Some(endpoint) = EndpointPlace::take(&color.endpoints[index].live, max) {
+                return Some(endpoint);
+            }
+        }
+        if some_full.get() {
+            self.limit = Some(ErrorReason::LimitEndpoint);
+        }
+        None
     }
 
     /// The color after this one: another with weight, heaviest first, then the chosen one's fallback.

@@ -76,6 +76,11 @@ impl End {
             ErrorReason::Resources
             | ErrorReason::NotAllowed
             | ErrorReason::Limit
+            | ErrorReason::LimitService
+            | ErrorReason::LimitColor
+            | ErrorReason::LimitEndpoint
+            | ErrorReason::LimitSource
+            | ErrorReason::LimitRate
             | ErrorReason::NoWeight
             | ErrorReason::Removed => Party::Teal,
         };

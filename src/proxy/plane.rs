@@ -177,7 +177,8 @@ impl Plane {
             loops: TaskTracker::new(),
         };
         for index in 0..self.workers.count() {
-            let mut handler = Handler { shared: Arc::clone(&self.shared), listener: Arc::clone(&open.state) };
+            let (shared, state) = (Arc::clone(&self.shared), Arc::clone(&open.state));
+            let mut handler = Handler { shared, listener: state, warned: None };
             let (listener, stop) = (open.listener.clone(), open.stop.clone());
             self.workers.spawn_on(
                 index,

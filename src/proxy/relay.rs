@@ -22,7 +22,7 @@ use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::{ClosedReason, ColorLive, Connection, CutReason, EndpointLive};
+use crate::state::{ClosedReason, ColorPlace, Connection, CutReason, EndpointPlace};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -41,16 +41,19 @@ pub struct Relay {
 
 /// Whether the backend has said anything.
 enum FirstByte {
-    AwaitedSince(Instant),
+    /// The backend accepted so many microseconds after the client was.
+    Awaited {
+        connect_us: u32,
+    },
     Seen,
 }
 
 /// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
 struct Entry {
     connection: Arc<Connection>,
-    endpoint: Arc<EndpointLive>,
-    key: usize,
-    color: Arc<ColorLive>,
+    endpoint: EndpointPlace,
+    key: u32,
+    color: ColorPlace,
     end: Option<ClosedReason>,
     _permit: Permit,
 }
@@ -83,6 +86,8 @@ impl Relay {
         let now = Instant::now();
         let connect = now.saturating_duration_since(opening.accepted);
         color.connect_duration().observe(connect);
+        // Bounded by `connect_total_timeout`, which is far from the end of the type.
+        let connect_us = u32::try_from(connect.as_micros()).unwrap_or(u32::MAX);
         let record = opening.record.map(|mut record| {
             record.note(|line| line.connect = Some(connect));
             Box::new(record)
@@ -94,7 +99,7 @@ impl Relay {
             backend: stream,
             inward: Pump::default(),
             outward: Pump::default(),
-            first_byte: FirstByte::AwaitedSince(now),
+            first_byte: FirstByte::Awaited { connect_us },
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             record,
             keepalive: keepalive.map(LateKeepalive::new),
@@ -136,8 +141,11 @@ impl Relay {
         }
         if outward > 0 {
             color.bytes_out.fetch_add(outward, Ordering::Relaxed);
-            if let FirstByte::AwaitedSince(since) = std::mem::replace(&mut self.first_byte, FirstByte::Seen) {
-                let waited = since.elapsed();
+            if let FirstByte::Awaited { connect_us } =
+                std::mem::replace(&mut self.first_byte, FirstByte::Seen)
+            {
+                let since_accept = self.entry.connection.opened.elapsed();
+                let waited = since_accept.saturating_sub(Duration::from_micros(connect_us.into()));
                 color.first_byte().observe(waited);
                 if let Some(record) = &mut self.record {
                     record.note(|line| line.first_byte = Some(waited));

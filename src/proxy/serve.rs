@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -25,7 +25,12 @@ pub struct Handler {
     pub shared: Arc<Shared>,
     /// The listener.
     pub listener: Arc<ListenerState>,
+    /// When it last said that it cannot accept.
+    pub warned: Option<Instant>,
 }
+
+/// A host without descriptors fails twenty times a second: each is counted, few are said.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
 
 impl Accept for Handler {
     fn accepted(&mut self, stream: StdStream, peer: SocketAddr) {
@@ -44,7 +49,9 @@ impl Accept for Handler {
 
     fn failed(&mut self, error: AcceptError) {
         metrics::counter!(ACCEPT_ERRORS.name, "listener" => "proxy", "reason" => error.label()).increment(1);
-        if error != AcceptError::Connection {
+        let is_said = self.warned.is_some_and(|warned| warned.elapsed() < WARN_AGAIN);
+        if error != AcceptError::Connection && !is_said {
+            self.warned = Some(Instant::now());
             tracing::warn!(reason = error.label(), "cannot accept a connection");
         }
     }

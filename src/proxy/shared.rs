@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::log::ConnectionLog;
 use crate::model::HostNetworks;
-use crate::state::{Live, SnapshotCell};
+use crate::state::{Entrance, Live, SnapshotCell};
 
 /// Shared by all listeners and connections.
 pub struct Shared {
@@ -81,21 +81,27 @@ impl Shared {
         let max = self.connections_max.load(Ordering::Relaxed);
         let one_more = |open: usize| (open < max).then_some(open + 1);
         self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Permit(Arc::clone(self)))
+        Some(Permit { entrance: None, process: ProcessPlace(Arc::clone(self)) })
     }
 }
 
-/// One connection's place under the limit, given back when dropped.
-pub struct Permit(Arc<Shared>);
+/// One connection's place under the limits, given back when dropped.
+pub struct Permit {
+    /// Its place in its service.
+    pub entrance: Option<Entrance>,
+    process: ProcessPlace,
+}
+
+struct ProcessPlace(Arc<Shared>);
 
 impl Permit {
     /// What all connections share.
     pub fn shared(&self) -> &Shared {
-        &self.0
+        &self.process.0
     }
 }
 
-impl Drop for Permit {
+impl Drop for ProcessPlace {
     fn drop(&mut self) {
         if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.none_open.notify_waiters();

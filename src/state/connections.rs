@@ -100,14 +100,15 @@ impl OpenConnections {
     }
 
     /// Notes a connection; give what comes back to [`Self::remove`].
-    pub fn insert(&self, connection: Arc<Connection>) -> usize {
-        self.table().insert(connection)
+    pub fn insert(&self, connection: Arc<Connection>) -> u32 {
+        let key = self.table().insert(connection);
+        u32::try_from(key).expect("a process has fewer descriptors than this")
     }
 
     /// Forgets a connection that ended.
-    pub fn remove(&self, key: usize) {
+    pub fn remove(&self, key: u32) {
         let mut table = self.table();
-        table.remove(key);
+        table.remove(key as usize);
         if table.is_empty() {
             table.shrink_to_fit();
         }

@@ -5,15 +5,18 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 use super::connections::OpenConnections;
+use super::places::{Places, ServiceLive};
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
-    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
+    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS,
+    WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
 
@@ -53,6 +56,10 @@ pub struct EndpointLive {
     pub address: SocketAddr,
     /// Connections that it serves.
     pub open: OpenConnections,
+    /// The same with those still connecting, counted for its limit.
+    pub places: Places,
+    /// Counts whose turn it is of the service's `source_addresses`.
+    pub source_turns: AtomicU32,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -62,6 +69,8 @@ pub struct ColorLive {
     labels: Labels,
     /// The place in the sequence of the color's endpoints.
     pub picks: AtomicU64,
+    /// Connections of the color on all ports, those still connecting included.
+    pub places: Arc<Places>,
     /// `split_decisions_total`
     pub decisions: CounterCell,
     /// `connections_total`
@@ -82,8 +91,9 @@ pub struct ColorLive {
 }
 
 impl ColorLive {
-    fn new(labels: Labels) -> Self {
+    fn new(labels: Labels, places: Arc<Places>) -> Self {
         Self {
+            places,
             picks: AtomicU64::new(0),
             decisions: labels.counter(SPLIT_DECISIONS, None),
             connections: labels.counter(CONNECTIONS, None),
@@ -125,6 +135,11 @@ impl ColorLive {
     pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
         self.errors[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
+    }
+
+    /// `source_ports_exhausted_total`; rare, so it is looked up each time.
+    pub fn source_ports_exhausted(&self) -> CounterCell {
+        self.labels.counter(SOURCE_PORTS_EXHAUSTED, None)
     }
 
     /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
@@ -170,6 +185,8 @@ pub struct Live {
 
 #[derive(Default)]
 struct Tables {
+    services: HashMap<ServiceName, Weak<ServiceLive>>,
+    places: HashMap<(ServiceName, ColorName), Weak<Places>>,
     ports: HashMap<PortKey, Weak<PortLive>>,
     colors: HashMap<ColorKey, Weak<ColorLive>>,
     endpoints: HashMap<EndpointKey, Weak<EndpointLive>>,
@@ -215,10 +232,17 @@ impl Live {
         })
     }
 
+    /// The facts of a service.
+    pub fn service(&self, service: &ServiceName) -> Arc<ServiceLive> {
+        reuse(&mut self.tables().services, service.clone(), || ServiceLive::new(Instant::now()))
+    }
+
     /// The facts of a color on a port.
     pub fn color(&self, service: &ServiceName, port: u16, color: &ColorName) -> Arc<ColorLive> {
-        reuse(&mut self.tables().colors, (service.clone(), port, color.clone()), || {
-            ColorLive::new(self.labels(service, port, color.as_str()))
+        let mut tables = self.tables();
+        let places = reuse(&mut tables.places, (service.clone(), color.clone()), Places::default);
+        reuse(&mut tables.colors, (service.clone(), port, color.clone()), || {
+            ColorLive::new(self.labels(service, port, color.as_str()), places)
         })
     }
 
@@ -228,6 +252,8 @@ impl Live {
         reuse(&mut self.tables().endpoints, key, || EndpointLive {
             address,
             open: OpenConnections::default(),
+            places: Places::default(),
+            source_turns: AtomicU32::new(0),
         })
     }
 
@@ -245,6 +271,8 @@ impl Live {
     pub fn sweep(&self) {
         let mut tables = self.tables();
         tables.endpoints.retain(|_, live| live.strong_count() > 0);
+        tables.services.retain(|_, live| live.strong_count() > 0);
+        tables.places.retain(|_, places| places.strong_count() > 0);
         let mut gone = Vec::new();
         tables.colors.retain(|(service, port, color), live| {
             let lives = live.strong_count() > 0;

@@ -67,6 +67,11 @@ pub const CONNECT_RETRIES: Family = counter(
     "teal_connect_retries_total",
     "Tries to connect after the first one of a connection, by the color tried.",
 );
+/// By service, port, color.
+pub const SOURCE_PORTS_EXHAUSTED: Family = counter(
+    "teal_source_ports_exhausted_total",
+    "Connects to an endpoint for which a source address had no free port left.",
+);
 /// By service, port, from, to.
 pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
@@ -170,6 +175,7 @@ pub const REMOVABLE: &[Family] = &[
     CONNECTIONS_CLOSED,
     CONNECTION_ERRORS,
     CONNECT_RETRIES,
+    SOURCE_PORTS_EXHAUSTED,
     CONNECTIONS_SPILLED,
     BYTES,
     CONNECT_DURATION,
