@@ -6,6 +6,7 @@ mod support;
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use support::{
     reset,
 };
 use teal::model::testing::{catalog, service};
-use teal::model::{Affinity, AllowFrom, Balance, OnColorDown};
+use teal::model::{AcceptRate, Affinity, AllowFrom, Balance, ConnectionLimits, OnColorDown};
 use teal::proxy::{Via, wanted};
 use teal::state::{ClosedReason, ErrorReason};
 
@@ -69,13 +70,13 @@ fn least_connections_fill_endpoints_evenly_and_leave_nothing_behind() {
         // One after the other: what threads do at the same moment does not matter here.
         eventually("the connection is served", || house.open("blue") == count);
     }
-    let claims = || {
-        house.color("blue", |color| color.endpoints.iter().map(|e| e.live.claims.count()).collect::<Vec<_>>())
+    let places = || {
+        house.color("blue", |color| color.endpoints.iter().map(|e| e.live.places.taken()).collect::<Vec<_>>())
     };
-    assert!(claims().iter().all(|claims| (18..=22).contains(claims)), "{:?}", claims());
+    assert!(places().iter().all(|taken| (18..=22).contains(taken)), "{:?}", places());
     drop(held);
     eventually("all have ended", || house.open("blue") == 0);
-    eventually("no claim is left", || claims() == [0; 4]);
+    eventually("no place is taken", || places() == [0; 4]);
 }
 
 #[test]
@@ -251,6 +252,102 @@ fn at_the_limit_connections_are_refused_and_take_no_turn() {
     eventually("the first connection has ended", || house.plane.open_count() == 0);
     house.plane.shared().set_connections_max(2);
     drop(connect(house.vip()));
+}
+
+/// A house of one color under limits, one connection held open in it, and what it may still do.
+fn held_under(limits: ConnectionLimits) -> (House, std::net::TcpStream, Backend) {
+    let echo = Backend::echo();
+    let mut a = service("a", 0, vec![blue(1, &[echo.address])]);
+    a.policy.limits = limits;
+    let house = House::new(vec![a]);
+    let held = connect(house.vip());
+    eventually("the first connection is served", || house.open("blue") == 1);
+    (house, held, echo)
+}
+
+#[test]
+fn each_limit_of_a_service_refuses_at_once_takes_no_turn_and_has_its_reason() {
+    let (one, none) = (NonZeroU32::new(1), ConnectionLimits::default());
+    let hour = Duration::from_secs(3600);
+    let rate = one.map(|count| AcceptRate { count, per: hour });
+    for (limits, reason) in [
+        (ConnectionLimits { service: one, ..none }, ErrorReason::LimitService),
+        (ConnectionLimits { source: one, ..none }, ErrorReason::LimitSource),
+        (ConnectionLimits { rate, ..none }, ErrorReason::LimitRate),
+    ] {
+        let (house, held, _echo) = held_under(limits);
+        assert_refused(house.vip());
+        assert_eq!((house.early_errors(reason), house.decided("blue")), (1, 1), "{reason:?}");
+        drop(held);
+        eventually("the first connection has ended", || house.plane.open_count() == 0);
+        if limits.rate.is_none() {
+            drop(connect(house.vip()));
+            eventually("its place is free", || house.served("blue") == 2);
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_at_its_limit_refuses_where_no_other_is_left() {
+    let limits = ConnectionLimits { endpoint: NonZeroU32::new(1), ..ConnectionLimits::default() };
+    let (house, held, echo) = held_under(limits);
+    assert_refused(house.vip());
+    assert_eq!(house.errors("blue", ErrorReason::LimitEndpoint), 1);
+    assert_eq!(echo.accepted(), 1);
+    drop(held);
+    eventually("the first connection has ended", || house.open("blue") == 0);
+    drop(connect(house.vip()));
+    eventually("its place is free", || house.served("blue") == 2);
+}
+
+#[test]
+fn a_limit_holds_exactly_while_many_come_at_once() {
+    let echo = Backend::echo();
+    let mut a = service("a", 0, vec![blue(1, &[echo.address])]);
+    a.colors[0].max_connections = NonZeroU32::new(7);
+    let house = House::new(vec![a]);
+    let vip = house.vip();
+    let held: Vec<_> = std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..40).map(|_| scope.spawn(move || std::net::TcpStream::connect(vip).ok())).collect();
+        clients.into_iter().filter_map(|client| client.join().unwrap()).collect()
+    });
+    eventually("all are decided", || house.errors("blue", ErrorReason::LimitColor) == 33);
+    assert_eq!((house.open("blue"), house.served("blue")), (7, 7));
+    drop(held);
+}
+
+#[test]
+fn source_addresses_are_used_in_turn() {
+    let (tell, sources) = std::sync::mpsc::channel();
+    let backend = Backend::new(move |stream| tell.send(stream.peer_addr().unwrap().ip()).unwrap());
+    let mut a = service("a", 0, vec![blue(1, &[backend.address])]);
+    a.policy.source_addresses = ["127.9.0.1", "::1", "127.9.0.2"].map(|ip| ip.parse().unwrap()).to_vec();
+    let house = House::new(vec![a]);
+    let seen: Vec<_> = (0..4)
+        .map(|_| {
+            ask(house.vip());
+            sources.recv().unwrap().to_string()
+        })
+        .collect();
+    assert_eq!(seen, ["127.9.0.1", "127.9.0.2", "127.9.0.1", "127.9.0.2"]);
+}
+
+#[test]
+fn a_source_address_that_cannot_be_used_is_passed_over_and_counted() {
+    let up = Backend::saying("up");
+    let mut a = service("a", 0, vec![blue(1, &[up.address])]);
+    // Of the range for documentation (RFC 5737): no host has it.
+    a.policy.source_addresses = ["192.0.2.1", "127.9.0.2"].map(|ip| ip.parse().unwrap()).to_vec();
+    let house = House::new(vec![a.clone()]);
+    assert_eq!((ask(house.vip()), ask(house.vip())), ("up".to_owned(), "up".to_owned()));
+    let exhausted =
+        || house.color("blue", |color| color.live.source_ports_exhausted().load(Ordering::Relaxed));
+    assert_eq!((exhausted(), house.retries("blue")), (1, 0));
+    a.policy.source_addresses.pop();
+    house.apply(vec![a]);
+    assert_refused(house.vip());
+    assert_eq!((exhausted(), house.errors("blue", ErrorReason::Resources)), (2, 1));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use support::{Backend, House, blue, connect, eventually, read_all, read_until_reset, reset, wait_for_reset};
+use teal::model::Policy;
 use teal::model::testing::service;
 use teal::state::{ClosedReason, CutReason};
 
@@ -21,8 +22,15 @@ fn handed_over() -> (Backend, mpsc::Receiver<TcpStream>) {
 
 /// A client, the backend's side of its connection, and the house between.
 fn connected() -> (House, TcpStream, TcpStream) {
+    connected_under(|_| {})
+}
+
+/// The same, under a policy that was changed.
+fn connected_under(change: impl FnOnce(&mut Policy)) -> (House, TcpStream, TcpStream) {
     let (backend, take) = handed_over();
-    let house = House::of(vec![blue(1, &[backend.address])]);
+    let mut a = service("a", 0, vec![blue(1, &[backend.address])]);
+    change(&mut a.policy);
+    let house = House::new(vec![a]);
     let client = connect(house.vip());
     let server = take.recv_timeout(support::DEADLINE).unwrap();
     eventually("the connection is noted", || house.open("blue") == 1);
@@ -279,6 +287,43 @@ fn a_connection_on_which_nothing_moves_is_reset_after_the_idle_timeout() {
     read_until_reset(&mut client);
     read_until_reset(&mut server);
     assert_closed(&house, ClosedReason::Idle);
+}
+
+#[test]
+fn half_a_connection_ends_when_nothing_moves_for_half_close_timeout() {
+    let timeout = Duration::from_millis(200);
+    let (house, mut client, mut server) = connected_under(|policy| policy.half_close_timeout = Some(timeout));
+    // Both halves open: the timeout does not apply.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < 2 * timeout {
+        assert_eq!(house.open("blue"), 1);
+        std::thread::yield_now();
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_all(&mut server), "");
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < 2 * timeout {
+        server.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    read_until_reset(&mut client);
+    wait_for_reset(&server);
+    assert_closed(&house, ClosedReason::HalfClose);
+}
+
+#[test]
+fn a_connection_ends_at_max_connection_age_however_busy_it_is() {
+    let age = Duration::from_millis(200);
+    let begun = std::time::Instant::now();
+    let (house, mut client, mut server) = connected_under(|policy| policy.max_connection_age = Some(age));
+    let echo = std::thread::spawn(move || {
+        let mut byte = [0];
+        while server.read_exact(&mut byte).is_ok() && server.write_all(&byte).is_ok() {}
+    });
+    while client.write_all(b"x").is_ok() && client.read_exact(&mut [0]).is_ok() {}
+    assert!(begun.elapsed() >= age);
+    echo.join().unwrap();
+    assert_closed(&house, ClosedReason::Age);
 }
 
 #[test]

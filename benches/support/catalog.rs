@@ -64,6 +64,7 @@ fn color(name: &str, weight: i64, [second, third, fourth]: [u8; 3]) -> Color {
         weight: Weight::new(weight).expect("0 to 1000"),
         endpoints: (0..3).map(endpoint).collect(),
         fallback: None,
+        max_connections: None,
     }
 }
 
@@ -74,6 +75,11 @@ fn policy() -> Policy {
         retries: 2,
         retry_budget_percent: 20,
         idle_timeout: None,
+        half_close_timeout: None,
+        max_connection_age: None,
+        log_connections: false,
+        limits: teal::model::ConnectionLimits::default(),
+        source_addresses: Vec::new(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,

@@ -11,6 +11,8 @@ use crate::model::{AllowFrom, Source};
 
 /// Sources in one `allow_from` at most.
 const SOURCES_MAX: usize = 256;
+/// Addresses to connect from at most.
+const SOURCE_ADDRESSES_MAX: usize = 64;
 /// The words of `allow_from`.
 const SOURCE_WORDS: [(&str, Source); 4] = [
     ("loopback", Source::Loopback),
@@ -57,6 +59,29 @@ fn listener_help(text: &str) -> (&'static str, String) {
             String::from("Write for example `127.0.0.1:8080` or `[::1]:8080`."),
         ),
     }
+}
+
+/// Addresses of this host to connect from.
+pub(super) fn sources(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<IpAddr>> {
+    let items = value.strings(SOURCE_ADDRESSES_MAX, findings)?;
+    let mut seen: Vec<IpAddr> = Vec::new();
+    for text in items {
+        let label = match text.value.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(ip) if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) => {
+                "not an address of a host"
+            }
+            Ok(ip) if seen.contains(&ip) => "listed twice",
+            Ok(ip) => {
+                seen.push(ip);
+                continue;
+            }
+            Err(_) => "not an IP address",
+        };
+        let title = format!("{} cannot be a source address", quote(text.value));
+        let help = "List addresses that this host has, without ports, each once: for example `192.0.2.10`.";
+        findings.push(Diagnostic::error(title, text.place, label).help(help));
+    }
+    Some(seen)
 }
 
 /// An endpoint: `ip`, or `ip:port`.

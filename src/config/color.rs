@@ -7,6 +7,7 @@ use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::{ColorDraft, PortSummary};
 use super::keys;
+use super::limits;
 use super::scalar::{self, NameKind};
 use super::walk::{Placed, Value};
 use crate::model::{ColorName, Endpoint, EndpointWeight, Weight};
@@ -87,7 +88,8 @@ fn read(
     let fallback = get("fallback")
         .and_then(|value| value.string(findings))
         .and_then(|text| scalar::name(text, &COLOR_NAME, findings));
-    Some(ColorDraft { name: parsed?, weight, endpoints, fallback })
+    let max_connections = get("max_connections").and_then(|value| limits::of_color(&value, findings));
+    Some(ColorDraft { name: parsed?, weight, endpoints, fallback, max_connections })
 }
 
 fn no_endpoints(color: Placed<&str>, place: super::source::Place) -> Diagnostic {

@@ -1,6 +1,7 @@
 //! What could be read so far, with places: the material of the rules that look across tables.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 use super::policy::PolicyDraft;
 use super::source::Place;
@@ -133,6 +134,7 @@ pub(super) struct ColorDraft {
     pub(super) weight: Option<Weight>,
     pub(super) endpoints: Vec<Placed<Endpoint>>,
     pub(super) fallback: Option<Placed<ColorName>>,
+    pub(super) max_connections: Option<NonZeroU32>,
 }
 
 /// An app.

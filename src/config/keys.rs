@@ -82,8 +82,7 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 6] =
-    ["on_all_down", "outlier", "slow_start", "half_close_timeout", "log_connections", "max_connections"];
+const POLICY_LATER: [&str; 3] = ["on_all_down", "outlier", "slow_start"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -93,6 +92,14 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("retries", "2"),
         key("retry_budget_percent", "20"),
         key("idle_timeout", "\"10m\""),
+        key("half_close_timeout", "\"1m\""),
+        key("max_connection_age", "\"24h\""),
+        key("log_connections", "true"),
+        key("max_connections", "1000"),
+        key("max_connections_per_endpoint", "200"),
+        key("max_connections_per_source", "50"),
+        key("accept_rate", "\"1000/s\""),
+        key("source_addresses", "[\"192.0.2.10\", \"192.0.2.11\"]"),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -115,6 +122,14 @@ pub(super) const SERVICE: Schema = Schema {
         key("retries", "2"),
         key("retry_budget_percent", "20"),
         key("idle_timeout", "\"10m\""),
+        key("half_close_timeout", "\"1m\""),
+        key("max_connection_age", "\"24h\""),
+        key("log_connections", "true"),
+        key("max_connections", "1000"),
+        key("max_connections_per_endpoint", "200"),
+        key("max_connections_per_source", "50"),
+        key("accept_rate", "\"1000/s\""),
+        key("source_addresses", "[\"192.0.2.10\", \"192.0.2.11\"]"),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -148,6 +163,7 @@ pub(super) const COLOR: Schema = Schema {
         key("weight", "100"),
         key("endpoints", "[\"10.0.0.11\", \"10.0.0.12\"]"),
         key("fallback", "\"blue\""),
+        key("max_connections", "500"),
     ],
     later: &[],
 };

@@ -38,6 +38,7 @@ fn color(draft: ColorDraft) -> Color {
         weight: draft.weight.unwrap_or(Weight::ZERO),
         endpoints: draft.endpoints.into_iter().map(|endpoint| endpoint.value).collect(),
         fallback: draft.fallback.map(|name| name.value),
+        max_connections: draft.max_connections,
     }
 }
 

@@ -13,6 +13,7 @@ mod color;
 mod diagnostic;
 mod draft;
 mod keys;
+mod limits;
 mod lower;
 mod policy;
 mod report;

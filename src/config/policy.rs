@@ -1,12 +1,15 @@
 //! `[defaults]` and the same keys in services.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::keys::{self, Schema};
+use super::limits::{self, LimitsDraft};
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{Affinity, Balance, HealthCheck, OnColorDown, Policy};
+use crate::model::{Affinity, Balance, ConnectionLimits, HealthCheck, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -15,6 +18,8 @@ const RETRY_BUDGET_MAX: u32 = 100 * RETRIES_MAX;
 const CONNECT_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 60_000);
 const CONNECT_TOTAL_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 600_000);
 const IDLE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
+const HALF_CLOSE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
+const MAX_CONNECTION_AGE: DurationBounds = DurationBounds::milliseconds(1_000, 30 * 86_400_000);
 /// What the kernel takes for `TCP_KEEPIDLE` (tcp(7)): 1 to 32767 seconds.
 const KEEPALIVE: DurationBounds = DurationBounds::seconds(1, 32_767);
 const DRAIN_TIMEOUT: DurationBounds = DurationBounds::milliseconds(0, 7 * 86_400_000);
@@ -27,6 +32,11 @@ pub fn default_policy() -> Policy {
         retries: 2,
         retry_budget_percent: 20,
         idle_timeout: None,
+        half_close_timeout: None,
+        max_connection_age: None,
+        log_connections: false,
+        limits: ConnectionLimits::default(),
+        source_addresses: Vec::new(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -44,6 +54,11 @@ pub(super) struct PolicyDraft {
     retries: Option<u32>,
     retry_budget_percent: Option<u32>,
     idle_timeout: Option<OrOff>,
+    half_close_timeout: Option<OrOff>,
+    max_connection_age: Option<OrOff>,
+    log_connections: Option<bool>,
+    limits: LimitsDraft,
+    source_addresses: Option<Vec<IpAddr>>,
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
@@ -62,6 +77,11 @@ impl PolicyDraft {
             retries: self.retries.unwrap_or(base.retries),
             retry_budget_percent: self.retry_budget_percent.unwrap_or(base.retry_budget_percent),
             idle_timeout: self.idle_timeout.map_or(base.idle_timeout, OrOff::duration),
+            half_close_timeout: self.half_close_timeout.map_or(base.half_close_timeout, OrOff::duration),
+            max_connection_age: self.max_connection_age.map_or(base.max_connection_age, OrOff::duration),
+            log_connections: self.log_connections.unwrap_or(base.log_connections),
+            limits: self.limits.over(&base.limits),
+            source_addresses: self.source_addresses.as_ref().unwrap_or(&base.source_addresses).clone(),
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
@@ -88,6 +108,13 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
             .map(|percent| percent.value),
         idle_timeout: get("idle_timeout")
             .and_then(|value| scalar::duration_or_off(&value, &IDLE_TIMEOUT, findings)),
+        half_close_timeout: get("half_close_timeout")
+            .and_then(|value| scalar::duration_or_off(&value, &HALF_CLOSE_TIMEOUT, findings)),
+        max_connection_age: get("max_connection_age")
+            .and_then(|value| scalar::duration_or_off(&value, &MAX_CONNECTION_AGE, findings)),
+        log_connections: get("log_connections").and_then(|value| value.boolean(findings)),
+        limits: limits::read(table, schema, findings),
+        source_addresses: get("source_addresses").and_then(|value| address::sources(&value, findings)),
         keepalive: get("keepalive").and_then(|value| scalar::duration_or_off(&value, &KEEPALIVE, findings)),
         drain_timeout: get("drain_timeout")
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))

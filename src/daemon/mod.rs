@@ -7,6 +7,7 @@ pub mod boot;
 pub mod last_good;
 pub mod limits;
 pub mod listeners;
+mod log;
 pub mod places;
 pub mod plane;
 pub mod reload;

@@ -15,6 +15,7 @@ use super::boot::{self, Boot};
 use super::last_good::{self, LastGood};
 use super::limits::{self, TooFewDescriptors};
 use super::listeners::{Http, MetricsListener};
+use super::log::LogThread;
 use super::plane::ProxyPlane;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
@@ -98,6 +99,7 @@ pub struct Daemon {
     pub(super) live: Arc<Live>,
     pub(super) facts: Arc<Facts>,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
+    pub(super) log_thread: LogThread,
 }
 
 impl Daemon {
@@ -202,8 +204,9 @@ impl Builder {
         let workers = Arc::new(Workers::start(Workers::default_count())?);
         let live = Arc::clone(&self.base.live);
         live.series().counter(WEIGHT_ZERO_VIOLATIONS, &[]);
-        let shared =
-            Arc::new(Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max));
+        let (connection_log, log_thread) = LogThread::start()?;
+        let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
+        let shared = Arc::new(shared.logging_to(connection_log));
         // DNS before everything else: names must resolve whatever else fails.
         let resolver = self.start_dns(&snapshot, networks)?;
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
@@ -239,7 +242,7 @@ impl Builder {
         self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
         let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
         phase.send_replace(Phase::Ready);
-        Ok(Daemon { phase, plane, workers, resolver, stop, tasks, snapshot, live, facts, reload })
+        Ok(Daemon { phase, plane, workers, resolver, stop, tasks, snapshot, live, facts, reload, log_thread })
     }
 
     /// The host's networks as they are now, followed from then on.

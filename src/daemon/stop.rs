@@ -45,10 +45,12 @@ impl Daemon {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let (resolver, workers) = (self.resolver, self.workers);
+        let (resolver, workers, log_thread) = (self.resolver, self.workers, self.log_thread);
         let joined = tokio::task::spawn_blocking(move || {
             resolver.stop();
             workers.shutdown();
+            // Last: connections that end with their worker have their line.
+            log_thread.stop();
         });
         if let Err(error) = joined.await {
             tracing::error!(%error, "a thread panicked while it stopped");

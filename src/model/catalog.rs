@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::ConnectionLimits;
 use super::name::{AppName, ColorName, PortName, ServiceName};
 use super::settings::Settings;
 use super::weight::{EndpointWeight, Weight};
@@ -77,6 +79,8 @@ pub struct Color {
     pub endpoints: Vec<Endpoint>,
     /// The color that takes this one's connections when all colors with weight are down.
     pub fallback: Option<ColorName>,
+    /// Its connections at most, over all ports of the service; at the limit it is as if it were down.
+    pub max_connections: Option<NonZeroU32>,
 }
 
 /// One backend of a color.
@@ -110,6 +114,17 @@ pub struct Policy {
     pub retry_budget_percent: u32,
     /// A connection on which nothing moved for so long is closed; never when absent.
     pub idle_timeout: Option<Duration>,
+    /// The same once one side has said FIN and the other has not; never when absent.
+    pub half_close_timeout: Option<Duration>,
+    /// A connection that was accepted so long ago is closed; never when absent.
+    pub max_connection_age: Option<Duration>,
+    /// Whether the log has a line for each connection.
+    pub log_connections: bool,
+    /// How many connections there may be.
+    pub limits: ConnectionLimits,
+    /// Local addresses to connect to endpoints from, in turn; the kernel chooses where none of the
+    /// endpoint's family is listed.
+    pub source_addresses: Vec<IpAddr>,
     /// TCP keepalive on both sides after so long without data; none when absent.
     pub keepalive: Option<Duration>,
     /// How long connections of removed services, colors and endpoints may live.

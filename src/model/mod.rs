@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod limits;
 pub mod name;
 pub mod settings;
 #[doc(hidden)]
@@ -15,6 +16,7 @@ pub use access::{AllowFrom, HostNetworks, Source};
 pub use catalog::{
     Affinity, App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
 };
+pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
 pub use settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,

@@ -8,6 +8,7 @@ use super::access::{AllowFrom, Source};
 use super::catalog::{
     Affinity, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
 };
+use super::limits::ConnectionLimits;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
@@ -47,6 +48,11 @@ pub fn policy() -> Policy {
         retries: 2,
         retry_budget_percent: 20,
         idle_timeout: None,
+        half_close_timeout: None,
+        max_connection_age: None,
+        log_connections: false,
+        limits: ConnectionLimits::default(),
+        source_addresses: Vec::new(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -68,6 +74,7 @@ pub fn color(name: &str, weight: i64, endpoints: &[SocketAddr]) -> Color {
         weight: Weight::new(weight).expect("a weight"),
         endpoints: endpoints.iter().map(endpoint).collect(),
         fallback: None,
+        max_connections: None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! One try to connect to one backend, with as few system calls as it takes.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::{IpAddr, SocketAddr, TcpStream as StdStream};
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
@@ -20,14 +22,19 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// Sends the SYN. Must be called on a worker.
+    /// Sends the SYN, from this source address where one is given. Must be called on a worker.
     ///
     /// # Errors
     /// What the kernel says before it sends anything.
-    pub fn start(address: SocketAddr) -> io::Result<Self> {
+    pub fn start(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            // The port is chosen at the connect: it need be free only towards this endpoint (ip(7)).
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
         match socket.connect(&address.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
                 return Err(error);
@@ -75,6 +82,11 @@ fn may_be_a_source(port: u16) -> bool {
     (first..=last).contains(&port)
 }
 
+/// Whether a connect failed because its source address has no free port left, or is not the host's.
+pub fn is_out_of_ports(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::ADDRNOTAVAIL)
+}
+
 /// Why a try failed, for the metrics.
 pub fn reason_of(error: &io::Error) -> ErrorReason {
     let Some(errno) = Errno::from_io_error(error) else { return ErrorReason::Other };
@@ -105,7 +117,7 @@ mod tests {
     use std::net::TcpListener;
 
     async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-        let connecting = Connecting::start(address)?;
+        let connecting = Connecting::start(address, None)?;
         std::future::poll_fn(|context| connecting.poll_connected(context)).await?;
         Ok(connecting.into_stream())
     }

@@ -4,23 +4,27 @@
 //! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
 //! draws from the split again.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
 use crate::model::{ColorName, OnColorDown, Weight};
-use crate::state::{Claim, ColorLive, ColorState, ErrorReason, PortState, ServiceState, Why};
+use crate::state::{
+    ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
+};
 
 /// One try.
 #[derive(Debug)]
 pub struct Attempt {
-    /// The endpoint to connect to, claimed for this connection.
-    pub endpoint: Claim,
+    /// The endpoint to connect to, with a place there.
+    pub endpoint: EndpointPlace,
     /// The color it belongs to.
     pub color: ColorName,
-    /// That color's facts.
-    pub live: Arc<ColorLive>,
+    /// That color's facts, with a place in it.
+    pub live: ColorPlace,
     /// That color's weight, in the snapshot that allowed the try.
     pub weight: Weight,
     /// Why this color.
@@ -71,8 +75,9 @@ pub struct Course {
     /// when nobody else is left.
     unanswered: Vec<(ColorName, Why, SocketAddr)>,
     retries_left: u32,
-    /// `First` until the first try.
-    order: Order,
+    tries: u32,
+    /// The limit that last kept a color or its endpoints from being tried.
+    limit: Option<ErrorReason>,
 }
 
 impl Course {
@@ -103,7 +108,8 @@ impl Course {
             finished: Vec::new(),
             unanswered: Vec::new(),
             retries_left: retries,
-            order: Order::First,
+            tries: 0,
+            limit: None,
         })
     }
 
@@ -117,15 +123,30 @@ impl Course {
         &self.chosen_live
     }
 
+    /// Tries so far.
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// The limit, if one was why a color could not be tried.
+    pub fn limit(&self) -> Option<ErrorReason> {
+        self.limit
+    }
+
+    /// Color, reason and endpoint of the last try.
+    pub fn last(&self) -> (&ColorName, Why, Option<SocketAddr>) {
+        (&self.leg.color, self.leg.why, self.leg.tried.last().copied())
+    }
+
     /// Whom to try next, `service` being as the current snapshot has it. Every call but the first
     /// means that the try before failed. `None` when there is nobody left.
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
         loop {
-            if let Some(attempt) = self.next_in_leg(port) {
+            if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
             }
-            let Some(leg) = self.next_leg(service, port) else { return self.next_unanswered(port) };
+            let Some(leg) = self.next_leg(service, port) else { return self.next_unanswered(service, port) };
             let before = std::mem::replace(&mut self.leg, leg);
             self.finished.push(before.color);
         }
@@ -137,31 +158,29 @@ impl Course {
     }
 
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
-    fn next_in_leg(&mut self, port: &PortState) -> Option<Attempt> {
+    fn next_in_leg(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
         if self.leg.why.is_by_weight() && color.weight.is_zero() {
             return None;
         }
-        let order = match self.order {
-            Order::First => Order::First,
+        let order = match self.tries {
+            0 => Order::First,
             _ if self.leg.tried.is_empty() => Order::NextColor,
             _ => Order::Retry,
         };
         let retries_left = self.retries_left.checked_sub(u32::from(order == Order::Retry))?;
-        let take = || color.pick.take(&color.live.picks, self.client);
-        let place = *self.leg.place.get_or_insert_with(take);
-        let is_tried = |index: usize| {
-            color.endpoints.get(index).is_none_or(|endpoint| self.leg.tried.contains(&endpoint.address))
+        let Some(live) = ColorPlace::take(&color.live, color.max_connections) else {
+            self.limit = Some(ErrorReason::LimitColor);
+            return None;
         };
-        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.claims.count());
-        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried, open)?];
+        let endpoint = self.take_endpoint(color, service.service.policy.limits.endpoint)?;
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
-        self.order = Order::Retry;
+        self.tries += 1;
         Some(Attempt {
-            endpoint: Claim::new(&endpoint.live),
+            endpoint,
             color: color.name.clone(),
-            live: Arc::clone(&color.live),
+            live,
             weight: color.weight,
             why: self.leg.why,
             order,
@@ -174,8 +193,8 @@ impl Course {
     }
 
     /// Nobody is left who was not tried: whoever did not answer is tried again, while there are retries
-    /// and the snapshot still allows it.
-    fn next_unanswered(&mut self, port: &PortState) -> Option<Attempt> {
+    /// and the snapshot and the limits still allow it.
+    fn next_unanswered(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
         while self.retries_left > 0 && !self.unanswered.is_empty() {
             let (name, why, address) = self.unanswered.remove(0);
             let Some(color) = find(port, &name) else { continue };
@@ -183,15 +202,44 @@ impl Course {
             let Some(endpoint) = endpoint.filter(|_| !why.is_by_weight() || !color.weight.is_zero()) else {
                 continue;
             };
+            let max = service.service.policy.limits.endpoint;
+            let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
+            let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
             self.retries_left -= 1;
+            self.tries += 1;
             return Some(Attempt {
-                endpoint: Claim::new(&endpoint.live),
+                endpoint,
                 color: name,
-                live: Arc::clone(&color.live),
+                live,
                 weight: color.weight,
                 why,
                 order: Order::Retry,
             });
+        }
+        None
+    }
+
+    /// The pick's next endpoint that was not tried and has fewer than `max` connections.
+    fn take_endpoint(&mut self, color: &ColorState, max: Option<NonZeroU32>) -> Option<EndpointPlace> {
+        let take = || color.pick.take(&color.live.picks, self.client);
+        let place = *self.leg.place.get_or_insert_with(take);
+        let some_full = Cell::new(false);
+        let is_out = |index: usize| {
+            let Some(endpoint) = color.endpoints.get(index) else { return true };
+            let is_full = endpoint.live.places.are_full(max);
+            let is_tried = self.leg.tried.contains(&endpoint.address);
+            some_full.set(some_full.get() || (is_full && !is_tried));
+            is_full || is_tried
+        };
+        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.places.taken());
+        // One that fills up after the look is out at the next one.
+        while let Some(index) = color.pick.endpoint(place, is_out, open) {
+            if let Some(endpoint) = EndpointPlace::take(&color.endpoints[index].live, max) {
+                return Some(endpoint);
+            }
+        }
+        if some_full.get() {
+            self.limit = Some(ErrorReason::LimitEndpoint);
         }
         None
     }

@@ -234,7 +234,7 @@ fn balanced(balance: Balance, count: u16) -> Service {
 }
 
 fn claims(snapshot: &Snapshot) -> Vec<u32> {
-    state(snapshot).ports[0].colors[0].endpoints.iter().map(|endpoint| endpoint.live.claims.count()).collect()
+    state(snapshot).ports[0].colors[0].endpoints.iter().map(|endpoint| endpoint.live.places.taken()).collect()
 }
 
 #[test]
@@ -332,4 +332,81 @@ fn affinity_obeys_weight_zero_and_spills_like_the_split() {
     let none = snapshot_of(&live, sticky(service("a", 80, blue_green(0, 0))), None);
     let outcome = Course::begin(&route(Via::Vip), &state(&none).ports[0], CLIENT, 2);
     assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
+}
+
+fn at_most(max: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(max)
+}
+
+/// What the next connection tries first, and its place there while it is held.
+fn first_try(snapshot: &Snapshot) -> Result<Attempt, Option<ErrorReason>> {
+    let mut course = begin(snapshot, Via::Vip, 2);
+    course.next(state(snapshot)).ok_or(course.limit())
+}
+
+fn port_of(attempt: &Attempt) -> u16 {
+    attempt.endpoint.address.port()
+}
+
+#[test]
+fn a_color_at_its_limit_is_as_if_it_were_down() {
+    let live = Live::default();
+    let limited = |mut service: Service| {
+        service.colors[0].max_connections = at_most(1);
+        service
+    };
+    let spilling = snapshot_of(&live, limited(service("a", 80, blue_green(1000, 1))), None);
+    let held = first_try(&spilling).unwrap();
+    let spilled = first_try(&spilling).unwrap();
+    assert_eq!((held.color.as_str(), spilled.color.as_str(), spilled.why), ("blue", "green", Why::Spill));
+    let rejecting = rejecting(limited(service("a", 80, blue_green(1000, 1))));
+    let rejecting = snapshot_of(&live, rejecting, Some(&spilling));
+    assert_eq!(first_try(&rejecting).unwrap_err(), Some(ErrorReason::LimitColor));
+    let fallback = with_fallback(limited(service("a", 80, blue_green(100, 0))), 0, 1);
+    let fallback = snapshot_of(&live, fallback, Some(&rejecting));
+    assert_eq!(first_try(&fallback).unwrap().why, Why::Fallback);
+    let alone = snapshot_of(&live, limited(service("a", 80, blue_green(100, 0))), Some(&fallback));
+    assert_eq!(first_try(&alone).unwrap_err(), Some(ErrorReason::LimitColor));
+    drop(held);
+    assert_eq!(first_try(&alone).unwrap().why, Why::Weight);
+}
+
+#[test]
+fn an_endpoint_at_its_limit_is_not_picked() {
+    let live = Live::default();
+    let mut service = service("a", 80, blue_green(100, 0));
+    service.policy.limits.endpoint = at_most(1);
+    let snapshot = snapshot_of(&live, service, None);
+    let mut held: Vec<_> = (0..3).map(|_| first_try(&snapshot).unwrap()).collect();
+    let mut ports: Vec<_> = held.iter().map(port_of).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [100, 101, 102]);
+    assert_eq!(first_try(&snapshot).unwrap_err(), Some(ErrorReason::LimitEndpoint));
+    let free = port_of(&held.pop().unwrap());
+    assert_eq!(port_of(&first_try(&snapshot).unwrap()), free);
+}
+
+#[test]
+fn a_color_s_limit_counts_all_ports_of_the_service() {
+    let live = Live::default();
+    let mut service = service("a", 80, blue_green(100, 0));
+    service.ports.push(crate::model::Port { listen: 81, ..service.ports[0].clone() });
+    service.colors[0].max_connections = at_most(1);
+    let snapshot = snapshot_of(&live, service, None);
+    let _held = first_try(&snapshot).unwrap();
+    let other = Route { port: 81, ..route(Via::Vip) };
+    let mut course = Course::begin(&other, &state(&snapshot).ports[1], CLIENT, 2).unwrap();
+    assert!(course.next(state(&snapshot)).is_none());
+    assert_eq!(course.limit(), Some(ErrorReason::LimitColor));
+}
+
+#[test]
+fn a_try_that_failed_gives_its_places_back() {
+    let live = Live::default();
+    let mut service = service("a", 80, blue_green(100, 0));
+    (service.policy.limits.endpoint, service.colors[0].max_connections) = (at_most(1), at_most(1));
+    let snapshot = snapshot_of(&live, service, None);
+    for _ in 0..3 {
+        assert_eq!(tries(&mut begin(&snapshot, Via::Vip, 9), state(&snapshot)).len(), 3);
+    }
 }

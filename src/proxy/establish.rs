@@ -2,16 +2,19 @@
 //! or the client goes away.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Connecting, reason_of};
+use super::connect::{Connecting, is_out_of_ports, reason_of};
 use super::decide::{Attempt, Course, Order};
+use super::lifetime::Timeouts;
 use super::route::Route;
 use super::shared::Shared;
 use crate::net::stream::poll_broken;
@@ -49,8 +52,8 @@ pub struct Backend {
     pub stream: TcpStream,
     /// The try that succeeded.
     pub attempt: Attempt,
-    /// The service's idle timeout.
-    pub idle_timeout: Option<Duration>,
+    /// How long it may live.
+    pub timeouts: Timeouts,
     /// The service's keepalive.
     pub keepalive: Option<Duration>,
 }
@@ -78,7 +81,7 @@ pub async fn establish(
             return Err(failure.unwrap_or(ErrorReason::Timeout));
         }
         let Some(attempt) = course.next(&service) else {
-            return Err(failure.unwrap_or(ErrorReason::Removed));
+            return Err(failure.or(course.limit()).unwrap_or(ErrorReason::Removed));
         };
         if !may_try(&attempt, (shared, route), &service, now) {
             attempt.live.retry_budget_exhausted().fetch_add(1, Ordering::Relaxed);
@@ -89,12 +92,13 @@ pub async fn establish(
             attempt.live.retries.fetch_add(1, Ordering::Relaxed);
         }
         let try_end = phase_end.min(now + policy.connect_timeout);
-        let (keepalive, idle_timeout) = (policy.keepalive, policy.idle_timeout);
+        let (keepalive, timeouts) = (policy.keepalive, Timeouts::of(policy));
+        let connecting = start(&attempt, &policy.source_addresses);
         drop(service);
-        match try_one(client, &attempt, try_end).await {
+        match try_one(client, (&attempt, connecting), try_end).await {
             Ok(stream) => {
                 note_success(course, &attempt);
-                return Ok(Backend { stream, attempt, idle_timeout, keepalive });
+                return Ok(Backend { stream, attempt, timeouts, keepalive });
             }
             Err(ErrorReason::ClientGone) => return Err(ErrorReason::ClientGone),
             Err(reason) => {
@@ -125,12 +129,36 @@ fn may_try(
     true
 }
 
-async fn try_one(client: &TcpStream, attempt: &Attempt, try_end: Instant) -> Result<TcpStream, ErrorReason> {
+/// Begins to connect, from the next of the source addresses that has a port left.
+fn start(attempt: &Attempt, sources: &[IpAddr]) -> Result<Connecting, ErrorReason> {
     let address = attempt.endpoint.address;
-    let connecting = Connecting::start(address).map_err(|error| {
+    let fitting = || sources.iter().filter(|source| source.is_ipv4() == address.is_ipv4()).copied();
+    let count = fitting().count().max(1);
+    let turns = &attempt.endpoint.source_turns;
+    let turn = if count > 1 { turns.fetch_add(1, Ordering::Relaxed) as usize % count } else { 0 };
+    // `None` leaves the choice to the kernel.
+    let given = fitting().map(Some).chain(fitting().next().is_none().then_some(None));
+    let mut outcome = Err(Errno::ADDRNOTAVAIL.into());
+    for source in given.cycle().skip(turn).take(count) {
+        outcome = Connecting::start(address, source);
+        if !outcome.as_ref().is_err_and(is_out_of_ports) {
+            break;
+        }
+        attempt.live.source_ports_exhausted().fetch_add(1, Ordering::Relaxed);
+    }
+    outcome.map_err(|error| {
         tracing::debug!(%address, %error, "cannot connect to a backend");
         reason_of(&error)
-    })?;
+    })
+}
+
+async fn try_one(
+    client: &TcpStream,
+    (attempt, connecting): (&Attempt, Result<Connecting, ErrorReason>),
+    try_end: Instant,
+) -> Result<TcpStream, ErrorReason> {
+    let address = attempt.endpoint.address;
+    let connecting = connecting?;
     let outcome = poll_fn(|context| {
         if let Poll::Ready(result) = connecting.poll_connected(context) {
             return Poll::Ready(result.map_err(|error| reason_of(&error)));

@@ -1,15 +1,18 @@
 //! The proxy: connections to VIPs and exposed addresses, each handed to a backend of the color that
 //! the split chose.
 //!
-//! The way of a connection: [`plane`] owns the listeners, [`serve`] takes what they accept and checks
-//! who comes, [`decide`] says which color and endpoint to try, [`connect`] and [`establish`] try them
+//! The way of a connection: [`plane`] owns the listeners, [`serve`] takes what they accept, [`admit`]
+//! checks who comes, [`decide`] says which color and endpoint to try, [`connect`] and [`establish`] try them
 //! in turn, [`relay`] moves the bytes until both sides have ended. Whom to serve comes from the
 //! snapshot alone; nothing here writes it.
 
+pub mod admit;
 pub mod bulk;
 pub mod connect;
 pub mod decide;
 pub mod establish;
+pub mod lifetime;
+pub mod log;
 pub mod plane;
 pub mod pump;
 pub mod relay;

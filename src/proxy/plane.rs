@@ -22,8 +22,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admit::ListenerState;
 use super::route::{Route, Want, Wanted};
-use super::serve::{Handler, ListenerState};
+use super::serve::Handler;
 use super::shared::Shared;
 use crate::net::holder::holder_of;
 use crate::net::{ListenOptions, Listener, Workers, accept_loop};
@@ -178,7 +179,8 @@ impl Plane {
             loops: TaskTracker::new(),
         };
         for index in 0..self.workers.count() {
-            let mut handler = Handler { shared: Arc::clone(&self.shared), listener: Arc::clone(&open.state) };
+            let (shared, state) = (Arc::clone(&self.shared), Arc::clone(&open.state));
+            let mut handler = Handler { shared, listener: state, warned: None };
             let (listener, stop) = (open.listener.clone(), open.stop.clone());
             self.workers.spawn_on(
                 index,

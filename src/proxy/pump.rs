@@ -210,6 +210,11 @@ impl Pump {
         Ok(Poll::Ready(()))
     }
 
+    /// Whether the source's FIN was passed on while the other direction went on.
+    pub fn has_passed_fin_on(&self) -> bool {
+        self.fin_passed_on
+    }
+
     /// True once: when everything was written and the sink is due the source's FIN.
     pub fn take_fin(&mut self) -> bool {
         let due = self.source_ended && self.held.is_none() && !self.fin_passed_on;

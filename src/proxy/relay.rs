@@ -16,11 +16,13 @@ use tokio::time::Sleep;
 
 use super::decide::Attempt;
 use super::establish::Backend;
+use super::lifetime::Lifetime;
+use super::log::{End, Party, Record};
 use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::{Claim, ClosedReason, ColorLive, Connection, CutReason};
+use crate::state::{ClosedReason, ColorPlace, Connection, CutReason, EndpointPlace};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -31,38 +33,35 @@ pub struct Relay {
     /// Backend to client.
     outward: Pump,
     first_byte: FirstByte,
-    idle: Option<Box<Idle>>,
+    lifetime: Option<Box<Lifetime>>,
+    record: Option<Box<Record>>,
     keepalive: Option<LateKeepalive>,
     entry: Entry,
 }
 
 /// Whether the backend has said anything.
 enum FirstByte {
-    AwaitedSince(Instant),
+    /// The backend accepted so many microseconds after the client was.
+    Awaited {
+        connect_us: u32,
+    },
     Seen,
 }
 
 /// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
 struct Entry {
     connection: Arc<Connection>,
-    endpoint: Claim,
-    key: usize,
-    color: Arc<ColorLive>,
+    endpoint: EndpointPlace,
+    key: u32,
+    color: ColorPlace,
     end: Option<ClosedReason>,
     permit: Permit,
-}
-
-/// Ends a connection on which nothing moved: one timer, which is set anew only when it fires.
-struct Idle {
-    timeout: Duration,
-    last_moved: tokio::time::Instant,
-    timer: Pin<Box<Sleep>>,
 }
 
 /// Sets keepalive towards the backend once the connection has lived for [`KEEPALIVE_DELAY`]: short
 /// connections never need it, and it takes four system calls. Towards the client it is inherited.
 struct LateKeepalive {
-    after: Duration,
+    after_s: u32,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -75,15 +74,24 @@ pub struct Opening {
     pub accepted: Instant,
     /// The connection's place under the limit.
     pub permit: Permit,
+    /// What the log will say of it.
+    pub record: Option<Record>,
 }
 
 impl Relay {
     /// Notes the connection as open and relays it from the first poll on.
     pub fn new(client: TcpStream, backend: Backend, opening: Opening) -> Self {
-        let Backend { stream, attempt, idle_timeout, keepalive } = backend;
+        let Backend { stream, attempt, timeouts, keepalive } = backend;
         let Attempt { endpoint, live: color, why, .. } = attempt;
         let now = Instant::now();
-        color.connect_duration().observe(now.saturating_duration_since(opening.accepted));
+        let connect = now.saturating_duration_since(opening.accepted);
+        color.connect_duration().observe(connect);
+        // Bounded by `connect_total_timeout`, which is far from the end of the type.
+        let connect_us = u32::try_from(connect.as_micros()).unwrap_or(u32::MAX);
+        let record = opening.record.map(|mut record| {
+            record.note(|line| line.connect = Some(connect));
+            Box::new(record)
+        });
         let connection = Arc::new(Connection::new(opening.accepted, why));
         let key = endpoint.open.insert(Arc::clone(&connection));
         Self {
@@ -91,8 +99,9 @@ impl Relay {
             backend: stream,
             inward: Pump::default(),
             outward: Pump::default(),
-            first_byte: FirstByte::AwaitedSince(now),
-            idle: idle_timeout.map(|timeout| Box::new(Idle::new(timeout))),
+            first_byte: FirstByte::Awaited { connect_us },
+            lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
+            record,
             keepalive: keepalive.map(LateKeepalive::new),
             entry: Entry { connection, endpoint, key, color, end: None, permit: opening.permit },
         }
@@ -123,7 +132,7 @@ impl Relay {
         self.pass_on_fin()
             .or_else(|| self.watch(inward, outward, context))
             .or_else(|| self.poll_keepalive(context))
-            .or_else(|| self.poll_idle(context, moved))
+            .or_else(|| self.poll_lifetime(context, moved))
     }
 
     fn note_moved(&mut self, inward: u64, outward: u64) {
@@ -133,20 +142,36 @@ impl Relay {
         }
         if outward > 0 {
             color.bytes_out.fetch_add(outward, Ordering::Relaxed);
-            if let FirstByte::AwaitedSince(since) = std::mem::replace(&mut self.first_byte, FirstByte::Seen) {
-                color.first_byte().observe(since.elapsed());
+            if let FirstByte::Awaited { connect_us } =
+                std::mem::replace(&mut self.first_byte, FirstByte::Seen)
+            {
+                let since_accept = self.entry.connection.opened.elapsed();
+                let waited = since_accept.saturating_sub(Duration::from_micros(connect_us.into()));
+                color.first_byte().observe(waited);
+                if let Some(record) = &mut self.record {
+                    record.note(|line| line.first_byte = Some(waited));
+                }
             }
+        }
+        if let Some(record) = &mut self.record {
+            record.note(|line| {
+                (line.bytes_in, line.bytes_out) = (line.bytes_in + inward, line.bytes_out + outward);
+            });
         }
     }
 
     /// A side that ended by FIN ends the other side's reading. Called while at least one direction goes
     /// on: when both have ended, closing says FIN without a further system call.
     fn pass_on_fin(&mut self) -> Option<ClosedReason> {
-        if self.inward.take_fin() && rustix::net::shutdown(&self.backend, Shutdown::Write).is_err() {
+        let (by_client, by_backend) = (self.inward.take_fin(), self.outward.take_fin());
+        if by_client && rustix::net::shutdown(&self.backend, Shutdown::Write).is_err() {
             return Some(ClosedReason::BackendReset);
         }
-        if self.outward.take_fin() && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
+        if by_backend && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
             return Some(ClosedReason::ClientReset);
+        }
+        if by_client || by_backend {
+            self.lifetime.as_mut().into_iter().for_each(|lifetime| lifetime.note_half_closed());
         }
         None
     }
@@ -166,7 +191,9 @@ impl Relay {
     fn poll_keepalive(&mut self, context: &mut Context<'_>) -> Option<ClosedReason> {
         let late = self.keepalive.as_mut()?;
         if late.timer.as_mut().poll(context).is_ready() {
-            if let Err(error) = set_keepalive(&SockRef::from(&self.backend), Some(late.after)) {
+            if let Err(error) =
+                set_keepalive(&SockRef::from(&self.backend), Some(Duration::from_secs(late.after_s.into())))
+            {
                 tracing::debug!(%error, "cannot set keepalive");
             }
             self.keepalive = None;
@@ -174,19 +201,15 @@ impl Relay {
         None
     }
 
-    fn poll_idle(&mut self, context: &mut Context<'_>, moved: u64) -> Option<ClosedReason> {
-        let idle = self.idle.as_mut()?;
+    fn poll_lifetime(&mut self, context: &mut Context<'_>, moved: u64) -> Option<ClosedReason> {
+        let lifetime = self.lifetime.as_mut()?;
         if moved > 0 {
-            idle.last_moved = tokio::time::Instant::now();
+            lifetime.note_moved();
         }
-        while idle.timer.as_mut().poll(context).is_ready() {
-            let due = idle.last_moved + idle.timeout;
-            if due <= tokio::time::Instant::now() {
-                return Some(ClosedReason::Idle);
-            }
-            idle.timer.as_mut().reset(due);
+        match lifetime.poll_over(context) {
+            Poll::Ready(reason) => Some(reason),
+            Poll::Pending => None,
         }
-        None
     }
 }
 
@@ -214,6 +237,12 @@ impl Drop for Relay {
         let color = &self.entry.color;
         color.closed(end).fetch_add(1, Ordering::Relaxed);
         color.connection_duration().observe(self.entry.connection.opened.elapsed());
+        if let Some(record) = &mut self.record {
+            // Of two that came in the same turn the client's counts as the first.
+            let backend_first = self.outward.has_passed_fin_on() && !self.inward.has_passed_fin_on();
+            let first_fin = if backend_first { Party::Backend } else { Party::Client };
+            record.note(|line| line.end = End::of_served(end, first_fin));
+        }
         if !matches!(end, ClosedReason::Finished | ClosedReason::BackendReset) {
             reset_on_close(&self.backend);
         }
@@ -231,14 +260,9 @@ impl Drop for Entry {
 
 impl LateKeepalive {
     fn new(after: Duration) -> Self {
-        Self { after, timer: Box::pin(tokio::time::sleep(KEEPALIVE_DELAY)) }
-    }
-}
-
-impl Idle {
-    fn new(timeout: Duration) -> Self {
-        let now = tokio::time::Instant::now();
-        Self { timeout, last_moved: now, timer: Box::pin(tokio::time::sleep_until(now + timeout)) }
+        // The kernel counts in seconds; eight bytes less for each connection.
+        let after_s = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
+        Self { after_s, timer: Box::pin(tokio::time::sleep(KEEPALIVE_DELAY)) }
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use super::log::ConnectionLog;
 use crate::model::HostNetworks;
 use crate::net::pipe::PipePool;
-use crate::state::{Live, SnapshotCell};
+use crate::state::{Entrance, Live, SnapshotCell};
 
 /// Pipes for bulk data: an unprivileged user is granted 64 MiB in all, and beyond so many flows at once
 /// copying is as good.
@@ -28,6 +29,8 @@ pub struct Shared {
     /// The live facts, for connections of services that are gone and for cutting.
     pub live: Arc<Live>,
     started: Instant,
+    /// Where lines about connections go.
+    pub connection_log: ConnectionLog,
     connections: AtomicUsize,
     connections_max: AtomicUsize,
     none_open: Notify,
@@ -47,6 +50,7 @@ impl Shared {
             live,
             pipes: PipePool::new(PIPES_MAX.min(connections_max / CONNECTIONS_PER_PIPE)),
             started: Instant::now(),
+            connection_log: ConnectionLog::default(),
             connections: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(connections_max),
             none_open: Notify::new(),
@@ -56,6 +60,12 @@ impl Shared {
     /// Whole seconds since the start, for the retry budgets.
     pub fn second(&self, now: Instant) -> u32 {
         u32::try_from(now.saturating_duration_since(self.started).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// The same, with lines about connections going there instead of being written at once.
+    #[must_use]
+    pub fn logging_to(self, connection_log: ConnectionLog) -> Self {
+        Self { connection_log, ..self }
     }
 
     /// Changes how many connections may be open. Those open already stay.
@@ -89,21 +99,27 @@ impl Shared {
         let max = self.connections_max.load(Ordering::Relaxed);
         let one_more = |open: usize| (open < max).then_some(open + 1);
         self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Permit(Arc::clone(self)))
+        Some(Permit { entrance: None, process: ProcessPlace(Arc::clone(self)) })
     }
 }
 
-/// One connection's place under the limit, given back when dropped.
-pub struct Permit(Arc<Shared>);
+/// One connection's place under the limits, given back when dropped.
+pub struct Permit {
+    /// Its place in its service.
+    pub entrance: Option<Entrance>,
+    process: ProcessPlace,
+}
+
+struct ProcessPlace(Arc<Shared>);
 
 impl Permit {
     /// What all connections share.
     pub fn shared(&self) -> &Shared {
-        &self.0
+        &self.process.0
     }
 }
 
-impl Drop for Permit {
+impl Drop for ProcessPlace {
     fn drop(&mut self) {
         if self.0.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.none_open.notify_waiters();

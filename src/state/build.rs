@@ -73,6 +73,7 @@ fn build_service(
     });
     ServiceState {
         ports: ports.collect(),
+        live: parts.live.service(&service.name),
         service: Arc::clone(service),
         vip: addresses.vip,
         previews: addresses.previews.clone(),
@@ -140,6 +141,7 @@ fn build_color(
             .fallback
             .as_ref()
             .and_then(|name| service.colors.iter().position(|c| c.name == *name)),
+        max_connections: color.max_connections,
         endpoints,
         live: parts.live.color(&service.name, port.listen, &color.name),
     }

@@ -31,6 +31,17 @@ impl Why {
             Self::Fallback | Self::Preview => false,
         }
     }
+
+    /// Its value in the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Affinity => "affinity",
+            Self::Spill => "spill",
+            Self::Fallback => "fallback",
+            Self::Preview => "preview",
+        }
+    }
 }
 
 /// Why teal ends a connection that both sides would have kept.
@@ -100,14 +111,15 @@ impl OpenConnections {
     }
 
     /// Notes a connection; give what comes back to [`Self::remove`].
-    pub fn insert(&self, connection: Arc<Connection>) -> usize {
-        self.table().insert(connection)
+    pub fn insert(&self, connection: Arc<Connection>) -> u32 {
+        let key = self.table().insert(connection);
+        u32::try_from(key).expect("a process has fewer descriptors than this")
     }
 
     /// Forgets a connection that ended.
-    pub fn remove(&self, key: usize) {
+    pub fn remove(&self, key: u32) {
         let mut table = self.table();
-        table.remove(key);
+        table.remove(key as usize);
         if table.is_empty() {
             table.shrink_to_fit();
         }

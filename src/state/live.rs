@@ -5,18 +5,19 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
-use super::claim::Claims;
 use super::connections::OpenConnections;
+use super::places::{Places, ServiceLive};
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::balance::RetryBudget;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
-    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, RETRY_BUDGET_EXHAUSTED, SPLIT_DECISIONS,
-    WEIGHT_ZERO_VIOLATIONS,
+    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, RETRY_BUDGET_EXHAUSTED,
+    SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
 
@@ -56,8 +57,10 @@ pub struct EndpointLive {
     pub address: SocketAddr,
     /// Connections that it serves.
     pub open: OpenConnections,
-    /// How many there are, those that are being connected included.
-    pub claims: Claims,
+    /// The same with those still connecting, counted for its limit.
+    pub places: Places,
+    /// Counts whose turn it is of the service's `source_addresses`.
+    pub source_turns: AtomicU32,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -67,6 +70,8 @@ pub struct ColorLive {
     labels: Labels,
     /// The place in the sequence of the color's endpoints.
     pub picks: AtomicU64,
+    /// Connections of the color on all ports, those still connecting included.
+    pub places: Arc<Places>,
     /// `split_decisions_total`
     pub decisions: CounterCell,
     /// `connections_total`
@@ -88,8 +93,9 @@ pub struct ColorLive {
 }
 
 impl ColorLive {
-    fn new(labels: Labels) -> Self {
+    fn new(labels: Labels, places: Arc<Places>) -> Self {
         Self {
+            places,
             picks: AtomicU64::new(0),
             decisions: labels.counter(SPLIT_DECISIONS, None),
             connections: labels.counter(CONNECTIONS, None),
@@ -139,6 +145,11 @@ impl ColorLive {
             .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
     }
 
+    /// `source_ports_exhausted_total`; rare, so it is looked up each time.
+    pub fn source_ports_exhausted(&self) -> CounterCell {
+        self.labels.counter(SOURCE_PORTS_EXHAUSTED, None)
+    }
+
     /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
     pub fn spilled(&self, to: &ColorName) -> CounterCell {
         let labels = [
@@ -184,6 +195,8 @@ pub struct Live {
 
 #[derive(Default)]
 struct Tables {
+    services: HashMap<ServiceName, Weak<ServiceLive>>,
+    places: HashMap<(ServiceName, ColorName), Weak<Places>>,
     ports: HashMap<PortKey, Weak<PortLive>>,
     colors: HashMap<ColorKey, Weak<ColorLive>>,
     endpoints: HashMap<EndpointKey, Weak<EndpointLive>>,
@@ -230,10 +243,17 @@ impl Live {
         })
     }
 
+    /// The facts of a service.
+    pub fn service(&self, service: &ServiceName) -> Arc<ServiceLive> {
+        reuse(&mut self.tables().services, service.clone(), || ServiceLive::new(Instant::now()))
+    }
+
     /// The facts of a color on a port.
     pub fn color(&self, service: &ServiceName, port: u16, color: &ColorName) -> Arc<ColorLive> {
-        reuse(&mut self.tables().colors, (service.clone(), port, color.clone()), || {
-            ColorLive::new(self.labels(service, port, color.as_str()))
+        let mut tables = self.tables();
+        let places = reuse(&mut tables.places, (service.clone(), color.clone()), Places::default);
+        reuse(&mut tables.colors, (service.clone(), port, color.clone()), || {
+            ColorLive::new(self.labels(service, port, color.as_str()), places)
         })
     }
 
@@ -243,7 +263,8 @@ impl Live {
         reuse(&mut self.tables().endpoints, key, || EndpointLive {
             address,
             open: OpenConnections::default(),
-            claims: Claims::default(),
+            places: Places::default(),
+            source_turns: AtomicU32::new(0),
         })
     }
 
@@ -261,6 +282,8 @@ impl Live {
     pub fn sweep(&self) {
         let mut tables = self.tables();
         tables.endpoints.retain(|_, live| live.strong_count() > 0);
+        tables.services.retain(|_, live| live.strong_count() > 0);
+        tables.places.retain(|_, places| places.strong_count() > 0);
         let mut gone = Vec::new();
         tables.colors.retain(|(service, port, color), live| {
             let lives = live.strong_count() > 0;

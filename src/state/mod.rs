@@ -7,13 +7,13 @@
 pub mod answers;
 mod answers_build;
 pub mod build;
-pub mod claim;
 pub mod collect;
 pub mod connections;
 pub mod diff;
 pub mod directory;
 pub mod drain;
 pub mod live;
+pub mod places;
 pub mod problems;
 pub mod reasons;
 pub mod records;
@@ -22,11 +22,11 @@ pub mod vip;
 pub mod writer;
 
 pub use answers::{Answers, Lookup, Records};
-pub use claim::{Claim, Claims};
 pub use connections::{Connection, CutReason, OpenConnections, Why};
 pub use diff::Change;
 pub use directory::{StateDirectory, StateError};
 pub use live::{ColorLive, EndpointLive, Live, PortLive};
+pub use places::{ColorPlace, EndpointPlace, Entrance, ServiceLive};
 pub use problems::Problems;
 pub use reasons::{ClosedReason, ErrorReason};
 pub use snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot, SnapshotCell};

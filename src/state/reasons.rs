@@ -15,8 +15,18 @@ pub enum ErrorReason {
     Other,
     /// The source is not in `allow_from`.
     NotAllowed,
-    /// `max_connections` was reached.
+    /// `[limits] max_connections` was reached.
     Limit,
+    /// `max_connections` of the service was reached.
+    LimitService,
+    /// `max_connections` of the color was reached, and no other color served.
+    LimitColor,
+    /// `max_connections_per_endpoint` was reached everywhere.
+    LimitEndpoint,
+    /// `max_connections_per_source` was reached.
+    LimitSource,
+    /// `accept_rate` was reached.
+    LimitRate,
     /// All weights are 0.
     NoWeight,
     /// The service or color was removed while the connection waited.
@@ -27,7 +37,7 @@ pub enum ErrorReason {
 
 impl ErrorReason {
     /// How many there are.
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 15;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -39,6 +49,11 @@ impl ErrorReason {
             Self::Other => "other",
             Self::NotAllowed => "not_allowed",
             Self::Limit => "limit",
+            Self::LimitService => "limit_service",
+            Self::LimitColor => "limit_color",
+            Self::LimitEndpoint => "limit_endpoint",
+            Self::LimitSource => "limit_source",
+            Self::LimitRate => "limit_rate",
             Self::NoWeight => "no_weight",
             Self::Removed => "removed",
             Self::ClientGone => "client_gone",
@@ -57,6 +72,10 @@ pub enum ClosedReason {
     BackendReset,
     /// Nothing moved for `idle_timeout`.
     Idle,
+    /// One side had said FIN, and nothing moved for `half_close_timeout`.
+    HalfClose,
+    /// It reached `max_connection_age`.
+    Age,
     /// Its drain ran into `drain_timeout`.
     DrainDeadline,
     /// The daemon stopped.
@@ -65,7 +84,7 @@ pub enum ClosedReason {
 
 impl ClosedReason {
     /// How many there are.
-    pub(super) const COUNT: usize = 6;
+    pub(super) const COUNT: usize = 8;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -74,6 +93,8 @@ impl ClosedReason {
             Self::ClientReset => "client_reset",
             Self::BackendReset => "backend_reset",
             Self::Idle => "idle",
+            Self::HalfClose => "half_close",
+            Self::Age => "age",
             Self::DrainDeadline => "drain_deadline",
             Self::Shutdown => "shutdown",
         }

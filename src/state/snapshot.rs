@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
+use super::places::ServiceLive;
 use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
 
@@ -37,6 +39,8 @@ pub struct ServiceState {
     pub vip: Ipv4Addr,
     /// The address of each color's preview name, in the order of `service.colors`.
     pub previews: Vec<Ipv4Addr>,
+    /// Facts over all ports and colors.
+    pub live: Arc<ServiceLive>,
     /// In the order of `service.ports`.
     pub ports: Vec<PortState>,
 }
@@ -65,6 +69,8 @@ pub struct ColorState {
     pub weight: Weight,
     /// Index of the color that takes its connections when all colors with weight are down.
     pub fallback: Option<usize>,
+    /// Its connections at most, over all ports.
+    pub max_connections: Option<NonZeroU32>,
     /// At least one.
     pub endpoints: Vec<EndpointState>,
     /// Which of the endpoints gets a connection.

@@ -72,6 +72,11 @@ pub const RETRY_BUDGET_EXHAUSTED: Family = counter(
     "teal_retry_budget_exhausted_total",
     "Connections not tried at another endpoint of the color, as the service's retry budget was used up.",
 );
+/// By service, port, color.
+pub const SOURCE_PORTS_EXHAUSTED: Family = counter(
+    "teal_source_ports_exhausted_total",
+    "Connects to an endpoint for which a source address had no free port left.",
+);
 /// By service, port, from, to.
 pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
@@ -156,6 +161,11 @@ pub const ACCEPT_ERRORS: Family =
 /// By worker.
 pub const WORKER_LOOP_LAG: Family =
     gauge("teal_worker_loop_lag_seconds", "How late a worker's last timer was, at the last measurement.");
+/// No labels.
+pub const CONNECTION_LOG_DROPPED: Family = counter(
+    "teal_connection_log_dropped_total",
+    "Lines of the connection log that were not written, because the log could not keep up.",
+);
 /// By version.
 pub const BUILD_INFO: Family = gauge("teal_build_info", "1, with the version.");
 /// No labels.
@@ -171,6 +181,7 @@ pub const REMOVABLE: &[Family] = &[
     CONNECTION_ERRORS,
     CONNECT_RETRIES,
     RETRY_BUDGET_EXHAUSTED,
+    SOURCE_PORTS_EXHAUSTED,
     CONNECTIONS_SPILLED,
     BYTES,
     CONNECT_DURATION,
@@ -197,6 +208,7 @@ pub const ORDINARY: &[Family] = &[
     DESCRIPTORS,
     ACCEPT_ERRORS,
     WORKER_LOOP_LAG,
+    CONNECTION_LOG_DROPPED,
     BUILD_INFO,
     LISTENERS_FAILED,
 ];

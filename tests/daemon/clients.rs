@@ -98,6 +98,15 @@ pub fn ask(address: SocketAddr) -> String {
     name
 }
 
+/// Whether a connection there is reset before a byte comes; that may be so quick that connecting says so.
+pub fn is_reset(address: SocketAddr) -> bool {
+    let outcome = TcpStream::connect_timeout(&address, DEADLINE).and_then(|mut stream| {
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.read(&mut [0])
+    });
+    outcome.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
 /// Whether nobody listens there.
 pub fn is_refused(address: SocketAddr) -> bool {
     TcpStream::connect_timeout(&address, DEADLINE)

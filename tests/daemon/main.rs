@@ -6,8 +6,10 @@
 
 mod clients;
 mod commands;
+mod connection_log;
 mod drain;
 mod faults;
+mod limits;
 mod listen;
 mod process;
 mod reload;

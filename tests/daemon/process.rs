@@ -124,11 +124,20 @@ impl Place {
         self.command_for(&self.config())
     }
 
+    /// The same with a log of JSON lines.
+    pub fn command_with_json(&self) -> Command {
+        self.command_in(&self.config(), "json")
+    }
+
     pub fn command_for(&self, config: &Path) -> Command {
+        self.command_in(config, "text")
+    }
+
+    fn command_in(&self, config: &Path, log_format: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_teal"));
         command.arg("run").arg("--config").arg(config);
         command.arg("--state-dir").arg(self.state()).arg("--socket").arg(self.socket());
-        command.args(["--log-format", "text"]);
+        command.args(["--log-format", log_format]);
         command
     }
 

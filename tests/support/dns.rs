@@ -68,6 +68,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
         weight: Weight::new(100).unwrap(),
         endpoints: vec![Endpoint { ip: Ipv4Addr::LOCALHOST.into(), port: None, weight: EndpointWeight::ONE }],
         fallback: None,
+        max_connections: None,
     };
     Arc::new(Service {
         name: ServiceName::parse(name).unwrap(),
@@ -81,6 +82,11 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             retries: 2,
             retry_budget_percent: 20,
             idle_timeout: None,
+            half_close_timeout: None,
+            max_connection_age: None,
+            log_connections: false,
+            limits: teal::model::ConnectionLimits::default(),
+            source_addresses: Vec::new(),
             keepalive: None,
             drain_timeout: Duration::from_secs(600),
             balance: Balance::RoundRobin,
