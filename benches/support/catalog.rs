@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use teal::model::{
     AdminSettings, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port, PortName,
-    ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
+    HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnAllDown, OnColorDown, Policy, Port,
+    PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight,
+    Zone,
 };
 use teal::state::build::Addresses;
 
@@ -76,6 +77,7 @@ fn policy() -> Policy {
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
         on_color_down: OnColorDown::Spill,
+        on_all_down: OnAllDown::Try,
         health: HealthCheck::None,
     }
 }

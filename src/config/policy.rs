@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Findings, quote};
-use super::keys::{self, Schema};
+use super::health;
+use super::keys::Schema;
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{Balance, HealthCheck, OnColorDown, Policy};
+use crate::model::{Balance, HealthCheck, OnAllDown, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -28,7 +29,8 @@ pub fn default_policy() -> Policy {
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
         on_color_down: OnColorDown::Spill,
-        health: HealthCheck::None,
+        on_all_down: OnAllDown::Try,
+        health: HealthCheck::tcp(),
     }
 }
 
@@ -43,6 +45,7 @@ pub(super) struct PolicyDraft {
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
     on_color_down: Option<OnColorDown>,
+    on_all_down: Option<OnAllDown>,
     health: Option<HealthCheck>,
 }
 
@@ -59,7 +62,8 @@ impl PolicyDraft {
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
             on_color_down: self.on_color_down.unwrap_or(base.on_color_down),
-            health: self.health.unwrap_or(base.health),
+            on_all_down: self.on_all_down.unwrap_or(base.on_all_down),
+            health: self.health.clone().unwrap_or_else(|| base.health.clone()),
         }
     }
 }
@@ -83,7 +87,8 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
             .map(|timeout| timeout.value),
         balance: get("balance").and_then(|value| balance(&value, findings)),
         on_color_down: get("on_color_down").and_then(|value| on_color_down(&value, findings)),
-        health: get("health").and_then(|value| health(&value, findings)),
+        on_all_down: get("on_all_down").and_then(|value| on_all_down(&value, findings)),
+        health: get("health").and_then(|value| health::read(&value, findings)),
     }
 }
 
@@ -98,20 +103,9 @@ fn on_color_down(value: &Value<'_>, findings: &mut Findings) -> Option<OnColorDo
     scalar::word(value, &words, findings)
 }
 
-fn health(value: &Value<'_>, findings: &mut Findings) -> Option<HealthCheck> {
-    let table = value.table(findings)?;
-    let Some(kind) = table.get(&keys::HEALTH, "kind") else {
-        findings.push(
-            Diagnostic::missing("`health` has no `kind`", value.place(), "which kind of check?")
-                .help("Write `health = { kind = \"none\" }`."),
-        );
-        return None;
-    };
-    let words = Words { now: &[("none", HealthCheck::None)], later: &["tcp", "http"] };
-    let check = scalar::word(&kind, &words, findings)?;
-    // Only where the kind is known: the other keys belong to the kinds that are to come.
-    table.check_keys(&keys::HEALTH, findings);
-    Some(check)
+fn on_all_down(value: &Value<'_>, findings: &mut Findings) -> Option<OnAllDown> {
+    let words = Words { now: &[("try", OnAllDown::Try), ("reject", OnAllDown::Reject)], later: &[] };
+    scalar::word(value, &words, findings)
 }
 
 /// Whether one try may take longer than all tries together, once `draft` lies over `defaults`.

@@ -45,8 +45,9 @@ impl Daemon {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let (resolver, workers) = (self.resolver, self.workers);
+        let (resolver, checks, workers) = (self.resolver, self.checks, self.workers);
         let joined = tokio::task::spawn_blocking(move || {
+            checks.stop();
             resolver.stop();
             workers.shutdown();
         });

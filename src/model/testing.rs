@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
-use super::catalog::{Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+use super::catalog::{Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, Service};
+use super::health::{HealthCheck, OnAllDown};
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
@@ -37,7 +38,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// The defaults.
+/// The defaults, without checks.
 pub fn policy() -> Policy {
     Policy {
         connect_timeout: Duration::from_secs(1),
@@ -48,6 +49,7 @@ pub fn policy() -> Policy {
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
         on_color_down: OnColorDown::Spill,
+        on_all_down: OnAllDown::Try,
         health: HealthCheck::None,
     }
 }

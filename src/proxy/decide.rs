@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
-use crate::model::{ColorName, OnColorDown, Weight};
+use super::standing::Standing;
+use crate::model::{ColorName, OnAllDown, OnColorDown, Weight};
 use crate::state::{ColorLive, ColorState, EndpointLive, ErrorReason, PortState, ServiceState, Why};
 
 /// One try.
@@ -60,6 +61,26 @@ impl Leg {
     }
 }
 
+/// Whether endpoints are left out that checks say are down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// They are.
+    Checks,
+    /// They are tried all the same, as there are no others.
+    Nobody,
+}
+
+/// What the course has met so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// No color with an endpoint to try.
+    Nothing,
+    /// A color of which checks say that every endpoint is down.
+    Down,
+    /// An endpoint to try, in a color that is no fallback.
+    Endpoint,
+}
+
 /// The course of one connection over colors and endpoints.
 #[derive(Debug)]
 pub struct Course {
@@ -67,8 +88,10 @@ pub struct Course {
     chosen: ColorName,
     chosen_live: Arc<ColorLive>,
     leg: Leg,
-    /// Colors whose tries are used up.
+    /// Colors whose tries are used up, or that checks say are down.
     finished: Vec<ColorName>,
+    trust: Trust,
+    found: Found,
     retries_left: u32,
     order: Order,
 }
@@ -94,6 +117,8 @@ impl Course {
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
+            trust: Trust::Checks,
+            found: Found::Nothing,
             retries_left: retries,
             order: Order::First,
         })
@@ -117,10 +142,14 @@ impl Course {
             if let Some(attempt) = self.next_in_leg(port) {
                 return Some(attempt);
             }
-            let leg = self.next_leg(service, port)?;
-            let before = std::mem::replace(&mut self.leg, leg);
-            self.finished.push(before.color);
+            self.finished.push(self.leg.color.clone());
+            self.leg = self.next_leg(service, port).or_else(|| self.last_resort(service, port))?;
         }
+    }
+
+    /// Why there was nobody to try, where that is so.
+    pub fn refusal(&self) -> ErrorReason {
+        if self.found == Found::Down { ErrorReason::Down } else { ErrorReason::Removed }
     }
 
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
@@ -131,12 +160,11 @@ impl Course {
         }
         let retry = u32::from(!self.leg.tried.is_empty());
         let retries_left = self.retries_left.checked_sub(retry)?;
-        let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
-        let is_tried = |index: usize| {
-            color.endpoints.get(index).is_none_or(|endpoint| self.leg.tried.contains(&endpoint.address))
-        };
-        let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried)?];
+        let endpoint = &color.endpoints[self.pick(color)?];
         self.leg.tried.push(endpoint.address);
+        if self.leg.why != Why::Fallback {
+            self.found = Found::Endpoint;
+        }
         self.retries_left = retries_left;
         Some(Attempt {
             endpoint: Arc::clone(&endpoint.live),
@@ -146,6 +174,60 @@ impl Course {
             why: self.leg.why,
             order: std::mem::replace(&mut self.order, Order::Further),
         })
+    }
+
+    /// The endpoint whose turn it is among the best that are left: those that work, else those that nobody
+    /// has checked yet. Looks at one endpoint where that one works, at all of them where it does not.
+    fn pick(&mut self, color: &ColorState) -> Option<usize> {
+        let tried = &self.leg.tried;
+        let standing = |index: usize| {
+            let endpoint = color.endpoints.get(index)?;
+            (!tried.contains(&endpoint.address)).then(|| Standing::of(endpoint.health()))
+        };
+        let turn = self.leg.place.unwrap_or_else(|| color.pick.take(&color.live.picks));
+        let index = color.pick.endpoint(turn, |_| false)?;
+        if standing(index) == Some(Standing::Works) {
+            self.leg.place = Some(turn);
+            return Some(index);
+        }
+        let best = (0..color.endpoints.len()).filter_map(standing).min()?;
+        if best == Standing::Down {
+            if self.trust == Trust::Checks {
+                if self.leg.place.is_none() {
+                    color.pick.give_back(&color.live.picks);
+                }
+                self.found = if self.found == Found::Nothing { Found::Down } else { self.found };
+                return None;
+            }
+            color.live.all_down_tries().fetch_add(1, Ordering::Relaxed);
+        }
+        let is_best = |index: usize| standing(index) == Some(best);
+        let turn = match self.leg.place {
+            Some(turn) => turn,
+            None if is_best(index) => turn,
+            None => color.pick.take_wanted(&color.live.picks, is_best),
+        };
+        self.leg.place = Some(turn);
+        color.pick.endpoint(turn, |index| !is_best(index))
+    }
+
+    /// When checks say that everything with weight is down, the colors with weight once more, without
+    /// asking the checks: a broken checker must not be an outage. The same for a previewed color. Only
+    /// where nothing of it was tried yet, so that no endpoint is tried twice.
+    fn last_resort(&mut self, service: &ServiceState, port: &PortState) -> Option<Leg> {
+        let may_try = service.service.policy.on_all_down == OnAllDown::Try;
+        if !may_try || self.trust == Trust::Nobody || self.found != Found::Down {
+            return None;
+        }
+        let is_preview = self.leg.why == Why::Preview;
+        let is_down = if is_preview { find(port, &self.chosen)?.is_down() } else { port.is_down() };
+        if !is_down {
+            return None;
+        }
+        self.trust = Trust::Nobody;
+        self.finished.retain(|name| find(port, name).is_none_or(|color| color.weight.is_zero()));
+        let why = if is_preview { Why::Preview } else { Why::Weight };
+        Some(Leg::new(&self.chosen, why))
     }
 
     /// The color after this one: another with weight, heaviest first, then the chosen one's fallback.
@@ -181,3 +263,7 @@ fn find<'a>(port: &'a PortState, name: &ColorName) -> Option<&'a ColorState> {
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "decide_health_tests.rs"]
+mod health_tests;

@@ -78,7 +78,7 @@ pub async fn establish(
             return Err(failure.unwrap_or(ErrorReason::Timeout));
         }
         let Some(attempt) = course.next(&service) else {
-            return Err(failure.unwrap_or(ErrorReason::Removed));
+            return Err(failure.unwrap_or_else(|| course.refusal()));
         };
         if attempt.order == Order::Further {
             attempt.live.retries.fetch_add(1, Ordering::Relaxed);

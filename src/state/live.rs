@@ -9,11 +9,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::connections::OpenConnections;
+use super::health::{HealthCell, HealthState};
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
-    BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
-    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
+    ALL_DOWN_TRIES, BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS,
+    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
+    SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
 
@@ -53,6 +55,8 @@ pub struct EndpointLive {
     pub address: SocketAddr,
     /// Connections that it serves.
     pub open: OpenConnections,
+    /// What checks say of it.
+    pub health: HealthCell,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -125,6 +129,16 @@ impl ColorLive {
     pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
         self.errors[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
+    }
+
+    /// `all_down_tries_total`; rare, so it is looked up each time.
+    pub fn all_down_tries(&self) -> CounterCell {
+        self.labels.counter(ALL_DOWN_TRIES, None)
+    }
+
+    /// `health_transitions_total{to}`; rare, so it is looked up each time.
+    pub fn health_transitions(&self, to: HealthState) -> CounterCell {
+        self.labels.counter(HEALTH_TRANSITIONS, Some(("to", to.label())))
     }
 
     /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
@@ -228,6 +242,7 @@ impl Live {
         reuse(&mut self.tables().endpoints, key, || EndpointLive {
             address,
             open: OpenConnections::default(),
+            health: HealthCell::default(),
         })
     }
 

@@ -21,13 +21,15 @@ pub enum ErrorReason {
     NoWeight,
     /// The service or color was removed while the connection waited.
     Removed,
+    /// Checks say that no endpoint works which may be tried.
+    Down,
     /// The client went away before a backend accepted.
     ClientGone,
 }
 
 impl ErrorReason {
     /// How many there are.
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 11;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -41,6 +43,7 @@ impl ErrorReason {
             Self::Limit => "limit",
             Self::NoWeight => "no_weight",
             Self::Removed => "removed",
+            Self::Down => "down",
             Self::ClientGone => "client_gone",
         }
     }

@@ -8,6 +8,7 @@ mod clients;
 mod commands;
 mod drain;
 mod faults;
+mod health;
 mod listen;
 mod process;
 mod reload;
