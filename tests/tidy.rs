@@ -34,6 +34,12 @@ const PURE: &[&str] = &[
     "dns/wire",
     "dns/odd",
     "proxy/route",
+    "proxy/standing",
+    "state/health",
+    "health/agenda",
+    "health/response",
+    "health/targets",
+    "health/verdict",
 ];
 
 /// What a pure file never names.

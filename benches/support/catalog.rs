@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use teal::model::{
     AdminSettings, Affinity, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint,
-    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port,
-    PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight,
-    Zone,
+    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnAllDown, OnColorDown,
+    Policy, Port, PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool,
+    VipSettings, Weight, Zone,
 };
 use teal::state::build::Addresses;
 
@@ -85,6 +85,7 @@ fn policy() -> Policy {
         balance: Balance::RoundRobin,
         affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
+        on_all_down: OnAllDown::Try,
         health: HealthCheck::None,
     }
 }

@@ -145,6 +145,8 @@ pub struct EndpointReport {
     pub weight: u16,
     /// Connections open now.
     pub open: usize,
+    /// `healthy`, `unhealthy`, `pending` until its first check, or `unchecked`.
+    pub health: String,
 }
 
 /// What became of a reload.

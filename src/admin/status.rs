@@ -93,6 +93,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
             address: endpoint.address,
             weight: endpoint.weight,
             open: endpoint.live.open.len(),
+            health: endpoint.health().label().to_owned(),
         })
     });
     let sum = open.get(&(state.service.name.clone(), color.name.clone()));

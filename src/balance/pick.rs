@@ -55,6 +55,22 @@ impl Pick {
         }
     }
 
+    /// The same for a connection whose turn so far is that of an endpoint that cannot be used: in a
+    /// sequence, what such endpoints lose is shared by the others' weights.
+    pub fn take_wanted(&self, places: &AtomicU64, client: IpAddr, wanted: impl Fn(usize) -> bool) -> u64 {
+        match self {
+            Self::RoundRobin(pick) => pick.take_wanted(places, wanted),
+            Self::LeastConnections(_) | Self::SourceHash(_) => self.take(places, client),
+        }
+    }
+
+    /// Gives back what was taken last and nobody used.
+    pub fn give_back(&self, places: &AtomicU64) {
+        if let Self::RoundRobin(pick) = self {
+            pick.give_back(places);
+        }
+    }
+
     /// The endpoint to try for a connection that took `place`, among those that are not `excluded`; `None`
     /// when all are. `open` says how many connections an endpoint has.
     pub fn endpoint(

@@ -23,6 +23,24 @@ impl RoundRobin {
         places.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Gives back a place that was taken last and that nobody used.
+    pub fn give_back(&self, places: &AtomicU64) {
+        places.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes places until it is the turn of one that is `wanted`. The others lose their turns, so that
+    /// those that are wanted share them by their weights, instead of one having those of its neighbour.
+    pub fn take_wanted(&self, places: &AtomicU64, wanted: impl Fn(usize) -> bool) -> u64 {
+        let mut place = self.take(places);
+        for _ in 1..self.schedule.period() {
+            if wanted(self.schedule.at(place)) {
+                break;
+            }
+            place = self.take(places);
+        }
+        place
+    }
+
     /// The endpoint for a connection that took `place`: the first one from there on that is not
     /// `excluded`. `None` when all are. A retry goes on in the same sequence without moving it, so
     /// that a dead endpoint does not change whose turn it is.
@@ -44,6 +62,19 @@ mod tests {
             turns[pick.endpoint(pick.take(&places), |_| false).unwrap()] += 1;
         }
         assert_eq!(turns, [100, 200, 100]);
+    }
+
+    #[test]
+    fn what_unwanted_ones_lose_is_shared_by_weight() {
+        let pick = RoundRobin::new(&[1, 2, 1, 4]).unwrap();
+        let places = AtomicU64::new(0);
+        let mut turns = [0; 4];
+        for _ in 0..400 {
+            let place = pick.take_wanted(&places, |index| index != 3);
+            turns[pick.endpoint(place, |index| index == 3).unwrap()] += 1;
+        }
+        assert_eq!(turns, [100, 200, 100, 0]);
+        assert_eq!(pick.endpoint(pick.take_wanted(&places, |_| false), |_| true), None);
     }
 
     #[test]

@@ -36,11 +36,14 @@ pub fn run(arguments: RunArguments) -> Exit {
     }
 }
 
-async fn serve(options: Options) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let daemon = Daemon::start(options).await?;
+/// Whether READY was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Waiting,
+    Told,
+}
+
+fn tell_ready(daemon: &Daemon) {
     systemd::ready("ready");
     tracing::info!(
         config = %daemon.facts().config.display(),
@@ -48,11 +51,23 @@ async fn serve(options: Options) -> Result<(), StartError> {
         metrics = ?daemon.facts().metrics.load(),
         "ready"
     );
+}
+
+async fn serve(options: Options) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let daemon = Daemon::start(options).await?;
+    let mut readiness = Readiness::Waiting;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => daemon.reload(),
+            () = daemon.become_ready(), if readiness == Readiness::Waiting => {
+                readiness = Readiness::Told;
+                tell_ready(&daemon);
+            }
         }
     }
     let again = async {

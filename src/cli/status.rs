@@ -144,11 +144,21 @@ fn services(services: &[ServiceReport]) -> String {
                 color.open.to_string(),
                 color.draining.to_string(),
                 color.oldest_draining_seconds.map_or_else(|| "-".to_owned(), |age| format!("{age}s")),
-                color.endpoints.len().to_string(),
+                healthy(color),
             ]);
         }
     }
     table.render()
+}
+
+/// How many endpoints are healthy, of how many; only how many where they are not checked.
+fn healthy(color: &ColorReport) -> String {
+    let count = color.endpoints.len();
+    if color.endpoints.iter().all(|endpoint| endpoint.health == "unchecked") {
+        return count.to_string();
+    }
+    let healthy = color.endpoints.iter().filter(|endpoint| endpoint.health == "healthy").count();
+    format!("{healthy}/{count} healthy")
 }
 
 fn share(color: &ColorReport, total: u32) -> String {
@@ -166,6 +176,7 @@ fn endpoints(services: &[ServiceReport]) -> String {
         ("ENDPOINT", Align::Left),
         ("WEIGHT", Align::Right),
         ("OPEN", Align::Right),
+        ("HEALTH", Align::Left),
     ]);
     for color in services.iter().flat_map(|service| &service.colors) {
         for endpoint in &color.endpoints {
@@ -176,6 +187,7 @@ fn endpoints(services: &[ServiceReport]) -> String {
                 endpoint.address.to_string(),
                 endpoint.weight.to_string(),
                 endpoint.open.to_string(),
+                endpoint.health.clone(),
             ]);
         }
     }

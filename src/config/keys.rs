@@ -82,7 +82,7 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 3] = ["on_all_down", "outlier", "slow_start"];
+const POLICY_LATER: [&str; 2] = ["outlier", "slow_start"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -105,7 +105,8 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("balance", "\"round_robin\""),
         key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
-        key("health", "{ kind = \"none\" }"),
+        key("on_all_down", "\"try\""),
+        key("health", "{ kind = \"tcp\" }"),
     ],
     later: &POLICY_LATER,
 };
@@ -135,15 +136,28 @@ pub(super) const SERVICE: Schema = Schema {
         key("balance", "\"round_robin\""),
         key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
-        key("health", "{ kind = \"none\" }"),
+        key("on_all_down", "\"try\""),
+        key("health", "{ kind = \"tcp\" }"),
     ],
     later: &POLICY_LATER,
 };
 
 pub(super) const HEALTH: Schema = Schema {
     name: "`health`",
-    keys: &[key("kind", "\"none\"")],
-    later: &["interval", "timeout", "rise", "fall", "path", "expect", "port", "host"],
+    keys: &[
+        key("kind", "\"tcp\""),
+        key("interval", "\"2s\""),
+        key("timeout", "\"1s\""),
+        key("rise", "2"),
+        key("fall", "3"),
+        key("jitter_percent", "10"),
+        key("port", "8081"),
+        key("path", "\"/healthz\""),
+        key("expect", "\"200-299\""),
+        key("body", "\"ok\""),
+        key("host", "\"servicea.local\""),
+    ],
+    later: &[],
 };
 
 pub(super) const PORT: Schema = Schema {

@@ -12,6 +12,7 @@ mod app;
 mod color;
 mod diagnostic;
 mod draft;
+mod health;
 mod keys;
 mod limits;
 mod lower;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
-use super::keys::{self, Schema};
+use super::health;
+use super::keys::Schema;
 use super::limits::{self, LimitsDraft};
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{Affinity, Balance, ConnectionLimits, HealthCheck, OnColorDown, Policy};
+use crate::model::{Affinity, Balance, ConnectionLimits, HealthCheck, OnAllDown, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -42,7 +43,8 @@ pub fn default_policy() -> Policy {
         balance: Balance::RoundRobin,
         affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
-        health: HealthCheck::None,
+        on_all_down: OnAllDown::Try,
+        health: HealthCheck::tcp(),
     }
 }
 
@@ -64,6 +66,7 @@ pub(super) struct PolicyDraft {
     balance: Option<Balance>,
     affinity: Option<Affinity>,
     on_color_down: Option<OnColorDown>,
+    on_all_down: Option<OnAllDown>,
     health: Option<HealthCheck>,
 }
 
@@ -87,7 +90,8 @@ impl PolicyDraft {
             balance: self.balance.unwrap_or(base.balance),
             affinity: self.affinity.unwrap_or(base.affinity),
             on_color_down: self.on_color_down.unwrap_or(base.on_color_down),
-            health: self.health.unwrap_or(base.health),
+            on_all_down: self.on_all_down.unwrap_or(base.on_all_down),
+            health: self.health.clone().unwrap_or_else(|| base.health.clone()),
         }
     }
 }
@@ -122,7 +126,8 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
         balance: get("balance").and_then(|value| balance(&value, findings)),
         affinity: get("affinity").and_then(|value| affinity(&value, findings)),
         on_color_down: get("on_color_down").and_then(|value| on_color_down(&value, findings)),
-        health: get("health").and_then(|value| health(&value, findings)),
+        on_all_down: get("on_all_down").and_then(|value| on_all_down(&value, findings)),
+        health: get("health").and_then(|value| health::read(&value, findings)),
     }
 }
 
@@ -146,20 +151,9 @@ fn on_color_down(value: &Value<'_>, findings: &mut Findings) -> Option<OnColorDo
     scalar::word(value, &words, findings)
 }
 
-fn health(value: &Value<'_>, findings: &mut Findings) -> Option<HealthCheck> {
-    let table = value.table(findings)?;
-    let Some(kind) = table.get(&keys::HEALTH, "kind") else {
-        findings.push(
-            Diagnostic::missing("`health` has no `kind`", value.place(), "which kind of check?")
-                .help("Write `health = { kind = \"none\" }`."),
-        );
-        return None;
-    };
-    let words = Words { now: &[("none", HealthCheck::None)], later: &["tcp", "http"] };
-    let check = scalar::word(&kind, &words, findings)?;
-    // Only where the kind is known: the other keys belong to the kinds that are to come.
-    table.check_keys(&keys::HEALTH, findings);
-    Some(check)
+fn on_all_down(value: &Value<'_>, findings: &mut Findings) -> Option<OnAllDown> {
+    let words = Words { now: &[("try", OnAllDown::Try), ("reject", OnAllDown::Reject)], later: &[] };
+    scalar::word(value, &words, findings)
 }
 
 /// Whether one try may take longer than all tries together, once `draft` lies over `defaults`.

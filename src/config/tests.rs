@@ -246,7 +246,7 @@ fn the_example_file_shows_every_key_in_its_place() {
         (&keys::SHUTDOWN, vec![&root["shutdown"]]),
         (&keys::DEFAULTS, vec![&root["defaults"]]),
         (&keys::SERVICE, vec![service, &root["services"]["serviceb"], &root["defaults"]]),
-        (&keys::HEALTH, vec![&root["defaults"]["health"]]),
+        (&keys::HEALTH, vec![&root["defaults"]["health"], &service["health"]]),
         (&keys::PORT, vec![&service["ports"][0], &root["services"]["serviceb"]["ports"][0]]),
         (&keys::COLOR, vec![&service["colors"]["green"]]),
         (&keys::APP, vec![&root["apps"]["shop"]]),

@@ -6,8 +6,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::model::{Catalog, MaxConnections, Service};
 
-/// Descriptors that DNS, the control socket, metrics, pipes for bulk, files and event queues need at most.
-const RESERVE: u64 = 640;
+/// Descriptors that DNS, health checks, the control socket, metrics, pipes for bulk, files and event queues
+/// need at most.
+const RESERVE: u64 = 896;
+/// Health checks that may run at once, and so the descriptors that they take of the reserve.
+const CHECKS_MAX: u64 = 256;
+/// Of a small limit, at most this part is theirs: one in so many.
+const CHECKS_FRACTION: u64 = 16;
 /// Of a small limit, at most this part is kept in reserve: one in so many.
 const RESERVE_FRACTION: u64 = 4;
 /// A served connection has one descriptor on each side.
@@ -55,6 +60,15 @@ pub fn connections_of(catalog: &Catalog) -> Result<usize, TooFewDescriptors> {
     max_connections(catalog.settings.limits.max_connections, raise_descriptors(), listener_count(catalog))
 }
 
+/// Health checks that may run at once, within the reserve. Call it after [`connections_of`].
+pub fn checks_max() -> usize {
+    checks_of(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+}
+
+fn checks_of(limit: u64) -> usize {
+    usize::try_from(CHECKS_MAX.min(limit / CHECKS_FRACTION).max(1)).unwrap_or(1)
+}
+
 /// Connections that may be open at once, given the descriptor limit and the listening sockets.
 ///
 /// # Errors
@@ -80,8 +94,15 @@ mod tests {
     #[test]
     fn auto_takes_what_is_left_after_the_reserve() {
         assert_eq!(max_connections(MaxConnections::Auto, 1024, 68), Ok(350));
-        assert_eq!(max_connections(MaxConnections::Auto, 65_536, 24), Ok(32_436));
+        assert_eq!(max_connections(MaxConnections::Auto, 65_536, 24), Ok(32_308));
         assert_eq!(max_connections(MaxConnections::Auto, 100, 500), Ok(0));
+    }
+
+    #[test]
+    fn checks_stay_within_the_reserve() {
+        assert_eq!(checks_of(65_536), 256);
+        assert_eq!(checks_of(1024), 64);
+        assert_eq!(checks_of(4), 1);
     }
 
     #[test]

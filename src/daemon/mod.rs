@@ -4,6 +4,7 @@
 //! has a thread of its own and the proxy one per core, so that neither waits for the other.
 
 pub mod boot;
+mod checks;
 pub mod last_good;
 pub mod limits;
 pub mod listeners;

@@ -74,6 +74,10 @@ impl Reloader {
         *self.phase.borrow() == Phase::Stopping
     }
 
+    fn is_ready(&self) -> bool {
+        *self.phase.borrow() == Phase::Ready
+    }
+
     async fn tick(&mut self) {
         self.writer.tick(Instant::now()).await;
         if !self.is_stopping() {
@@ -82,13 +86,16 @@ impl Reloader {
     }
 
     async fn reload(&mut self, removal: Removal) -> ReloadReport {
-        systemd::reloading();
+        // Before READY there is nothing to tell: it would say that all is ready.
+        if self.is_ready() {
+            systemd::reloading();
+        }
         let report = match self.watch.read(PATIENCE).await {
             Ok(sources) => self.apply(sources, removal).await,
             Err(error) => report(ReloadResult::Rejected, Some(error.to_string())),
         };
         self.note(&report);
-        if !self.is_stopping() {
+        if self.is_ready() {
             systemd::ready(&status_line(&self.facts, &report));
         }
         report

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::boot::{self, Boot};
+use super::checks::Checks;
 use super::last_good::{self, LastGood};
 use super::limits::{self, TooFewDescriptors};
 use super::listeners::{Http, MetricsListener};
@@ -23,6 +24,7 @@ use super::{places, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
 use crate::dns::{Dns, DnsMetrics};
+use crate::health::FirstRound;
 use crate::model::{HostNetworks, Route, Settings};
 use crate::net::unix::ControlSocketError;
 use crate::net::{ControlSocket, Workers, accept_loop, host, route};
@@ -93,6 +95,9 @@ pub struct Daemon {
     pub(super) plane: Arc<Plane>,
     pub(super) workers: Arc<Workers>,
     pub(super) resolver: Resolver,
+    pub(super) checks: Checks,
+    first_round: FirstRound,
+    first_round_end: Instant,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) snapshot: SnapshotCell,
@@ -118,12 +123,30 @@ impl Daemon {
         &self.facts
     }
 
+    /// READY: returns once every endpoint was checked once, 5 s after the checks began at the latest.
+    /// Connections are served before that. Being cancelled does no harm.
+    pub async fn become_ready(&self) {
+        let mut first_round = self.first_round.clone();
+        let over = tokio::time::timeout_at(self.first_round_end.into(), first_round.over()).await;
+        if over.is_err() {
+            tracing::warn!("ready although some endpoints have not been checked yet");
+        }
+        // It may be stopping already.
+        self.phase.send_if_modified(|phase| {
+            let is_starting = *phase == Phase::Starting;
+            if is_starting {
+                *phase = Phase::Ready;
+            }
+            is_starting
+        });
+    }
+
     /// Asks for a reload and returns at once. Its result is in the log and in the status.
     pub fn reload(&self) {
         ask_for_reload(&self.reload);
     }
 
-    /// Starts everything. Returns once whatever can be bound is bound.
+    /// Starts everything. Returns once whatever can be bound is bound; [`Self::become_ready`] comes next.
     ///
     /// # Errors
     /// What keeps it from starting, and what to do.
@@ -139,6 +162,8 @@ impl Daemon {
             problems: Problems::default(),
             rotation: places::host_rotation(),
         };
+        // Shown at 0 from the start: it is the one that must stay there.
+        base.live.series().counter(WEIGHT_ZERO_VIOLATIONS, &[]);
         // Watches from before the first read, so that no change is missed.
         let watcher = Watcher::new(&options.config, Duration::ZERO);
         let Boot { catalog, origin } = boot::read(&options, &watcher, &base.directory).await?;
@@ -203,12 +228,13 @@ impl Builder {
         let networks = self.follow_networks().await;
         let workers = Arc::new(Workers::start(Workers::default_count())?);
         let live = Arc::clone(&self.base.live);
-        live.series().counter(WEIGHT_ZERO_VIOLATIONS, &[]);
         let (connection_log, log_thread) = LogThread::start()?;
         let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
         let shared = Arc::new(shared.logging_to(connection_log));
         // DNS before everything else: names must resolve whatever else fails.
         let resolver = self.start_dns(&snapshot, networks)?;
+        let (checks, first_round) = Checks::start(&snapshot, &self.base)?;
+        let first_round_end = Instant::now() + FIRST_ROUND;
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
         let data_plane = ProxyPlane::new(Arc::clone(&plane), self.base.problems.clone());
         let writer = Writer::start(first, self.base.clone(), Box::new(data_plane)).await;
@@ -241,8 +267,22 @@ impl Builder {
         self.tasks.spawn(watchdog::run(Arc::clone(&workers), resolver.handle().clone(), self.stop.clone()));
         self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
         let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
-        phase.send_replace(Phase::Ready);
-        Ok(Daemon { phase, plane, workers, resolver, stop, tasks, snapshot, live, facts, reload, log_thread })
+        Ok(Daemon {
+            phase,
+            plane,
+            workers,
+            resolver,
+            checks,
+            first_round,
+            first_round_end,
+            stop,
+            tasks,
+            snapshot,
+            live,
+            facts,
+            reload,
+            log_thread,
+        })
     }
 
     /// The host's networks as they are now, followed from then on.
@@ -309,6 +349,8 @@ fn ask_for_reload(reload: &mpsc::Sender<ReloadRequest>) {
     let _ = reload.try_send(ReloadRequest { removal: Removal::Guarded, reply });
 }
 
+/// How long READY waits for the first checks.
+const FIRST_ROUND: Duration = Duration::from_secs(5);
 /// Reloads that may wait for one that runs.
 const REQUESTS: usize = 8;
 /// How long a folder must have been quiet.

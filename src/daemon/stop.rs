@@ -45,8 +45,10 @@ impl Daemon {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let (resolver, workers, log_thread) = (self.resolver, self.workers, self.log_thread);
+        let (resolver, checks, workers) = (self.resolver, self.checks, self.workers);
+        let log_thread = self.log_thread;
         let joined = tokio::task::spawn_blocking(move || {
+            checks.stop();
             resolver.stop();
             workers.shutdown();
             // Last: connections that end with their worker have their line.

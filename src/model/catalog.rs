@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::{HealthCheck, OnAllDown};
 use super::limits::ConnectionLimits;
 use super::name::{AppName, ColorName, PortName, ServiceName};
 use super::settings::Settings;
@@ -135,6 +136,8 @@ pub struct Policy {
     pub affinity: Affinity,
     /// What happens to connections of a color of which no endpoint can be reached.
     pub on_color_down: OnColorDown,
+    /// What happens when checks say that nothing of a service works.
+    pub on_all_down: OnAllDown,
     /// How the health of endpoints is found out.
     pub health: HealthCheck,
 }
@@ -166,11 +169,4 @@ pub enum OnColorDown {
     Spill,
     /// The connection is refused.
     Reject,
-}
-
-/// How health is found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HealthCheck {
-    /// Not at all: every endpoint is tried.
-    None,
 }

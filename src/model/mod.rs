@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod health;
 pub mod limits;
 pub mod name;
 pub mod settings;
@@ -13,9 +14,8 @@ pub mod testing;
 pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
-pub use catalog::{
-    Affinity, App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
-};
+pub use catalog::{Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, Service};
+pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, StatusSet};
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
 pub use settings::{

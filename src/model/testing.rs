@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
-use super::catalog::{
-    Affinity, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
-};
+use super::catalog::{Affinity, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, Service};
+use super::health::{HealthCheck, OnAllDown};
 use super::limits::ConnectionLimits;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
@@ -40,7 +39,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// The defaults.
+/// The defaults, without checks.
 pub fn policy() -> Policy {
     Policy {
         connect_timeout: Duration::from_secs(1),
@@ -58,6 +57,7 @@ pub fn policy() -> Policy {
         balance: Balance::RoundRobin,
         affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
+        on_all_down: OnAllDown::Try,
         health: HealthCheck::None,
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
-use crate::model::{ColorName, OnColorDown, Weight};
+use super::standing::Standing;
+use crate::model::{ColorName, OnAllDown, OnColorDown, Weight};
 use crate::state::{
     ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
 };
@@ -61,19 +62,42 @@ impl Leg {
     }
 }
 
+/// Whether endpoints are left out that checks say are down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// They are.
+    Checks,
+    /// They are tried all the same, as there are no others.
+    Nobody,
+}
+
+/// What the course has met so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// No color with an endpoint to try.
+    Nothing,
+    /// A color of which checks say that every endpoint is down.
+    Down,
+    /// An endpoint to try, in a color that is no fallback.
+    Endpoint,
+}
+
 /// The course of one connection over colors and endpoints.
 #[derive(Debug)]
 pub struct Course {
     port: u16,
     client: IpAddr,
     chosen: ColorName,
+    chosen_why: Why,
     chosen_live: Arc<ColorLive>,
     leg: Leg,
-    /// Colors whose tries are used up.
+    /// Colors whose tries are used up, or that checks say are down.
     finished: Vec<ColorName>,
     /// Endpoints that did not answer in time: a lost SYN is no refusal, so they are worth another try
     /// when nobody else is left.
     unanswered: Vec<(ColorName, Why, SocketAddr)>,
+    trust: Trust,
+    found: Found,
     retries_left: u32,
     tries: u32,
     /// The limit that last kept a color or its endpoints from being tried.
@@ -103,10 +127,13 @@ impl Course {
             port: route.port,
             client,
             chosen: color.name.clone(),
+            chosen_why: why,
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
             unanswered: Vec::new(),
+            trust: Trust::Checks,
+            found: Found::Nothing,
             retries_left: retries,
             tries: 0,
             limit: None,
@@ -146,15 +173,22 @@ impl Course {
             if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
             }
-            let Some(leg) = self.next_leg(service, port) else { return self.next_unanswered(service, port) };
-            let before = std::mem::replace(&mut self.leg, leg);
-            self.finished.push(before.color);
+            self.finished.push(self.leg.color.clone());
+            match self.next_leg(service, port).or_else(|| self.last_resort(service, port)) {
+                Some(leg) => self.leg = leg,
+                None => return self.next_unanswered(service, port),
+            }
         }
     }
 
     /// From here on only further colors are tried, each once.
     pub fn stop_retrying(&mut self) {
         self.retries_left = 0;
+    }
+
+    /// Why there was nobody to try, where that is so.
+    pub fn refusal(&self) -> ErrorReason {
+        if self.found == Found::Down { ErrorReason::Down } else { ErrorReason::Removed }
     }
 
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
@@ -175,6 +209,9 @@ impl Course {
         };
         let endpoint = self.take_endpoint(color, service.service.policy.limits.endpoint)?;
         self.leg.tried.push(endpoint.address);
+        if self.leg.why != Why::Fallback {
+            self.found = Found::Endpoint;
+        }
         self.retries_left = retries_left;
         self.tries += 1;
         Some(Attempt {
@@ -202,6 +239,10 @@ impl Course {
             let Some(endpoint) = endpoint.filter(|_| !why.is_by_weight() || !color.weight.is_zero()) else {
                 continue;
             };
+            let is_down = Standing::of(endpoint.health()) == Standing::Down;
+            if is_down && self.trust == Trust::Checks {
+                continue;
+            }
             let max = service.service.policy.limits.endpoint;
             let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
             let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
@@ -219,21 +260,22 @@ impl Course {
         None
     }
 
-    /// The pick's next endpoint that was not tried and has fewer than `max` connections.
+    /// A place at the endpoint whose turn it is among the best that are left and have fewer than `max`
+    /// connections.
     fn take_endpoint(&mut self, color: &ColorState, max: Option<NonZeroU32>) -> Option<EndpointPlace> {
-        let take = || color.pick.take(&color.live.picks, self.client);
-        let place = *self.leg.place.get_or_insert_with(take);
+        let tried = self.leg.tried.clone();
         let some_full = Cell::new(false);
-        let is_out = |index: usize| {
-            let Some(endpoint) = color.endpoints.get(index) else { return true };
+        let standing = |index: usize| {
+            let endpoint = color.endpoints.get(index)?;
+            if tried.contains(&endpoint.address) {
+                return None;
+            }
             let is_full = endpoint.live.places.are_full(max);
-            let is_tried = self.leg.tried.contains(&endpoint.address);
-            some_full.set(some_full.get() || (is_full && !is_tried));
-            is_full || is_tried
+            some_full.set(some_full.get() || is_full);
+            (!is_full).then(|| Standing::of(endpoint.health()))
         };
-        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.places.taken());
         // One that fills up after the look is out at the next one.
-        while let Some(index) = color.pick.endpoint(place, is_out, open) {
+        while let Some(index) = self.pick(color, &standing) {
             if let Some(endpoint) = EndpointPlace::take(&color.endpoints[index].live, max) {
                 return Some(endpoint);
             }
@@ -242,6 +284,56 @@ impl Course {
             self.limit = Some(ErrorReason::LimitEndpoint);
         }
         None
+    }
+
+    /// The endpoint whose turn it is among the best: those that work, else those that nobody has checked
+    /// yet. Looks at one endpoint where that one works, at all of them where it does not.
+    fn pick(&mut self, color: &ColorState, standing: &impl Fn(usize) -> Option<Standing>) -> Option<usize> {
+        let (pick, places, client) = (&color.pick, &color.live.picks, self.client);
+        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.places.taken());
+        let turn = self.leg.place.unwrap_or_else(|| pick.take(places, client));
+        let index = pick.endpoint(turn, |_| false, open)?;
+        if standing(index) == Some(Standing::Works) {
+            self.leg.place = Some(turn);
+            return Some(index);
+        }
+        let best = (0..color.endpoints.len()).filter_map(standing).min()?;
+        if best == Standing::Down {
+            if self.trust == Trust::Checks {
+                if self.leg.place.is_none() {
+                    pick.give_back(places);
+                }
+                self.found = if self.found == Found::Nothing { Found::Down } else { self.found };
+                return None;
+            }
+            color.live.all_down_tries().fetch_add(1, Ordering::Relaxed);
+        }
+        let is_best = |index: usize| standing(index) == Some(best);
+        let turn = match self.leg.place {
+            Some(turn) => turn,
+            None if is_best(index) => turn,
+            None => pick.take_wanted(places, client, is_best),
+        };
+        self.leg.place = Some(turn);
+        pick.endpoint(turn, |index| !is_best(index), open)
+    }
+
+    /// When checks say that everything with weight is down, the colors with weight once more, without
+    /// asking the checks: a broken checker must not be an outage. The same for a previewed color. Only
+    /// where nothing of it was tried yet, so that no endpoint is tried twice.
+    fn last_resort(&mut self, service: &ServiceState, port: &PortState) -> Option<Leg> {
+        let may_try = service.service.policy.on_all_down == OnAllDown::Try;
+        if !may_try || self.trust == Trust::Nobody || self.found != Found::Down {
+            return None;
+        }
+        let is_preview = self.leg.why == Why::Preview;
+        let is_down = if is_preview { find(port, &self.chosen)?.is_down() } else { port.is_down() };
+        if !is_down {
+            return None;
+        }
+        self.trust = Trust::Nobody;
+        self.finished.retain(|name| find(port, name).is_none_or(|color| color.weight.is_zero()));
+        Some(Leg::new(&self.chosen, self.chosen_why))
     }
 
     /// The color after this one: another with weight, heaviest first, then the chosen one's fallback.
@@ -277,3 +369,7 @@ fn find<'a>(port: &'a PortState, name: &ColorName) -> Option<&'a ColorState> {
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "decide_health_tests.rs"]
+mod health_tests;

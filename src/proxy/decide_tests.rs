@@ -10,15 +10,15 @@ use crate::state::build::{Addresses, Parts, build};
 use crate::state::{Answers, Live, Snapshot};
 
 /// `count` endpoints whose ports begin at `first`.
-fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
+pub(super) fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
     (first..first + count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
 }
 
-fn blue_green(blue: i64, green: i64) -> Vec<Color> {
+pub(super) fn blue_green(blue: i64, green: i64) -> Vec<Color> {
     vec![color("blue", blue, &endpoints(100, 3)), color("green", green, &endpoints(200, 2))]
 }
 
-fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snapshot {
+pub(super) fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snapshot {
     let previews = vec![Ipv4Addr::new(127, 80, 0, 2); service.colors.len()];
     let addresses = Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews };
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
@@ -27,29 +27,34 @@ fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snap
     build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0 }, before)
 }
 
-fn route(via: Via) -> Route {
+pub(super) fn route(via: Via) -> Route {
     Route { service: ServiceName::parse("a").unwrap(), port: 80, via }
 }
 
-fn state(snapshot: &Snapshot) -> &ServiceState {
+pub(super) fn state(snapshot: &Snapshot) -> &ServiceState {
     snapshot.services.values().next().unwrap()
 }
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
     Course::begin(&route(via), &state(snapshot).ports[0], client, retries).unwrap()
 }
 
-fn begin(snapshot: &Snapshot, via: Via, retries: u32) -> Course {
+pub(super) fn begin(snapshot: &Snapshot, via: Via, retries: u32) -> Course {
     begin_from(CLIENT, snapshot, via, retries)
 }
 
 /// Everything that a connection tries when every try fails.
-fn tries(course: &mut Course, service: &ServiceState) -> Vec<(Why, u16)> {
+pub(super) fn tries(course: &mut Course, service: &ServiceState) -> Vec<(Why, u16)> {
     std::iter::from_fn(|| course.next(service))
         .map(|attempt| (attempt.why, attempt.endpoint.address.port()))
         .collect()
+}
+
+/// The same without the reasons.
+pub(super) fn all_ports(course: &mut Course, service: &ServiceState) -> Vec<u16> {
+    tries(course, service).into_iter().map(|(_, port)| port).collect()
 }
 
 fn all_tries(service: Service, retries: u32) -> Vec<(Why, u16)> {
@@ -58,12 +63,12 @@ fn all_tries(service: Service, retries: u32) -> Vec<(Why, u16)> {
     tries(&mut begin(&snapshot, Via::Vip, retries), state(&snapshot))
 }
 
-fn rejecting(mut service: Service) -> Service {
+pub(super) fn rejecting(mut service: Service) -> Service {
     service.policy.on_color_down = OnColorDown::Reject;
     service
 }
 
-fn with_fallback(mut service: Service, from: usize, to: usize) -> Service {
+pub(super) fn with_fallback(mut service: Service, from: usize, to: usize) -> Service {
     service.colors[from].fallback = Some(service.colors[to].name.clone());
     service
 }

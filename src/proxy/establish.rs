@@ -81,7 +81,7 @@ pub async fn establish(
             return Err(failure.unwrap_or(ErrorReason::Timeout));
         }
         let Some(attempt) = course.next(&service) else {
-            return Err(failure.or(course.limit()).unwrap_or(ErrorReason::Removed));
+            return Err(failure.or(course.limit()).unwrap_or_else(|| course.refusal()));
         };
         if !may_try(&attempt, (shared, route), &service, now) {
             attempt.live.retry_budget_exhausted().fetch_add(1, Ordering::Relaxed);

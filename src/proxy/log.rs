@@ -70,9 +70,11 @@ impl End {
     pub fn of_unserved(reason: ErrorReason) -> Self {
         let who = match reason {
             ErrorReason::ClientGone => Party::Client,
-            ErrorReason::Refused | ErrorReason::Timeout | ErrorReason::Unreachable | ErrorReason::Other => {
-                Party::Backend
-            }
+            ErrorReason::Refused
+            | ErrorReason::Timeout
+            | ErrorReason::Unreachable
+            | ErrorReason::Down
+            | ErrorReason::Other => Party::Backend,
             ErrorReason::Resources
             | ErrorReason::NotAllowed
             | ErrorReason::Limit

@@ -19,6 +19,7 @@ pub mod relay;
 pub mod route;
 pub mod serve;
 pub mod shared;
+pub mod standing;
 
 pub use plane::{BindFailure, Plane, Prepared};
 pub use route::{Route, Via, Want, Wanted, wanted};

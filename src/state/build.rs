@@ -123,6 +123,7 @@ fn build_color(
     (port, color): (&Port, &Color),
     old: Option<&ColorState>,
 ) -> ColorState {
+    let checked = service.policy.health.active().is_some();
     let endpoints: Vec<EndpointState> = color
         .endpoints
         .iter()
@@ -130,7 +131,7 @@ fn build_color(
             let address = endpoint.address(port);
             let weight = endpoint.weight.get();
             let live = parts.live.endpoint((&service.name, port.listen, &color.name), address);
-            EndpointState { address, weight, live }
+            EndpointState { address, weight, live, checked }
         })
         .collect();
     ColorState {

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use super::connections::Connection;
+use super::health::HealthState;
 use super::live::Live;
-use super::snapshot::{Snapshot, SnapshotCell};
+use super::snapshot::{PortState, Snapshot, SnapshotCell};
 use crate::model::{ColorName, ServiceName};
+use crate::telemetry::SetGauge;
 use crate::telemetry::names::{
     COLOR_ENDPOINTS, COLOR_WEIGHT, COLOR_WEIGHT_BASELINE, CONFIG_INFO, CONNECTIONS_ACTIVE, DRAIN_OLDEST,
-    DRAINING_CONNECTIONS, Family,
+    DRAINING_CONNECTIONS, ENDPOINT_UP, Family,
 };
 
 /// Open connections of one color on one port.
@@ -68,11 +70,38 @@ const DERIVED: &[Family] = &[
     COLOR_WEIGHT,
     COLOR_WEIGHT_BASELINE,
     COLOR_ENDPOINTS,
+    ENDPOINT_UP,
     CONNECTIONS_ACTIVE,
     DRAINING_CONNECTIONS,
     DRAIN_OLDEST,
     CONFIG_INFO,
 ];
+
+/// States of endpoints whose services have checks.
+const CHECKED: [HealthState; 3] = [HealthState::Healthy, HealthState::Unhealthy, HealthState::Pending];
+
+fn set_health(service: &str, port: &PortState, set: &mut SetGauge<'_>) {
+    let listen = port.port.listen.to_string();
+    for color in &port.colors {
+        let labels = [("service", service), ("port", &listen), ("color", color.name.as_str())];
+        let is_checked = color.endpoints.iter().any(|endpoint| endpoint.checked);
+        let states = if is_checked { &CHECKED[..] } else { &[HealthState::Unchecked] };
+        for state in states {
+            let count = color.endpoints.iter().filter(|endpoint| endpoint.health() == *state).count();
+            let labels = [labels[0], labels[1], labels[2], ("state", state.label())];
+            set(COLOR_ENDPOINTS, &labels, count as f64);
+        }
+        for endpoint in &color.endpoints {
+            let up = match endpoint.health() {
+                HealthState::Healthy => 1.0,
+                HealthState::Unhealthy => 0.0,
+                HealthState::Pending | HealthState::Unchecked => continue,
+            };
+            let address = endpoint.address.to_string();
+            set(ENDPOINT_UP, &[labels[0], labels[1], labels[2], ("endpoint", &address)], up);
+        }
+    }
+}
 
 /// Sets the gauges of everything that the snapshot and open connections name.
 pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
@@ -83,8 +112,9 @@ pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
                 let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
                 set(COLOR_WEIGHT, &labels, f64::from(color.weight.get()));
                 set(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
-                let labels = [labels[0], labels[1], ("state", "configured")];
-                set(COLOR_ENDPOINTS, &labels, color.endpoints.len() as f64);
+            }
+            for port in &state.ports {
+                set_health(state.service.name.as_str(), port, set);
             }
         }
         for sum in open_connections(&snapshot, live) {

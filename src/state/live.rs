@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use super::connections::OpenConnections;
+use super::health::{HealthCell, HealthState};
 use super::places::{Places, ServiceLive};
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::balance::RetryBudget;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
-    BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
-    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, RETRY_BUDGET_EXHAUSTED,
-    SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
+    ALL_DOWN_TRIES, BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS,
+    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
+    RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
 
@@ -61,6 +62,8 @@ pub struct EndpointLive {
     pub places: Places,
     /// Counts whose turn it is of the service's `source_addresses`.
     pub source_turns: AtomicU32,
+    /// What checks say of it.
+    pub health: HealthCell,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -148,6 +151,16 @@ impl ColorLive {
     /// `source_ports_exhausted_total`; rare, so it is looked up each time.
     pub fn source_ports_exhausted(&self) -> CounterCell {
         self.labels.counter(SOURCE_PORTS_EXHAUSTED, None)
+    }
+
+    /// `all_down_tries_total`; rare, so it is looked up each time.
+    pub fn all_down_tries(&self) -> CounterCell {
+        self.labels.counter(ALL_DOWN_TRIES, None)
+    }
+
+    /// `health_transitions_total{to}`; rare, so it is looked up each time.
+    pub fn health_transitions(&self, to: HealthState) -> CounterCell {
+        self.labels.counter(HEALTH_TRANSITIONS, Some(("to", to.label())))
     }
 
     /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
@@ -265,6 +278,7 @@ impl Live {
             open: OpenConnections::default(),
             places: Places::default(),
             source_turns: AtomicU32::new(0),
+            health: HealthCell::default(),
         })
     }
 

@@ -31,13 +31,15 @@ pub enum ErrorReason {
     NoWeight,
     /// The service or color was removed while the connection waited.
     Removed,
+    /// Checks say that no endpoint works which may be tried.
+    Down,
     /// The client went away before a backend accepted.
     ClientGone,
 }
 
 impl ErrorReason {
     /// How many there are.
-    pub(super) const COUNT: usize = 15;
+    pub(super) const COUNT: usize = 16;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -56,6 +58,7 @@ impl ErrorReason {
             Self::LimitRate => "limit_rate",
             Self::NoWeight => "no_weight",
             Self::Removed => "removed",
+            Self::Down => "down",
             Self::ClientGone => "client_gone",
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::answers::Answers;
+use super::health::HealthState;
 use super::live::{ColorLive, EndpointLive, PortLive};
 use super::places::ServiceLive;
 use crate::balance::{Pick, SourceAffinity, Split};
@@ -86,8 +87,33 @@ pub struct EndpointState {
     pub address: SocketAddr,
     /// Its share inside the color.
     pub weight: u16,
-    /// Its open connections.
+    /// Its open connections and its health.
     pub live: Arc<EndpointLive>,
+    /// Whether its service has checks, so that its health counts.
+    pub checked: bool,
+}
+
+impl EndpointState {
+    /// Its health, as far as it counts.
+    pub fn health(&self) -> HealthState {
+        if self.checked { self.live.health.state() } else { HealthState::Unchecked }
+    }
+}
+
+impl ColorState {
+    /// Whether checks say of every endpoint that it does not work.
+    pub fn is_down(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| endpoint.health() == HealthState::Unhealthy)
+    }
+}
+
+impl PortState {
+    /// Whether checks say of every endpoint of every color with weight that it does not work. Not so while
+    /// all weights are 0: then nobody asks for one.
+    pub fn is_down(&self) -> bool {
+        let mut weighted = self.colors.iter().filter(|color| !color.weight.is_zero()).peekable();
+        weighted.peek().is_some() && weighted.all(ColorState::is_down)
+    }
 }
 
 impl Snapshot {

@@ -10,4 +10,4 @@ pub mod ordinary;
 pub mod series;
 
 pub use histogram::FixedHistogram;
-pub use series::{CounterCell, GaugeCell, HistogramCell, Series};
+pub use series::{CounterCell, GaugeCell, HistogramCell, Series, SetGauge};

@@ -110,8 +110,27 @@ pub const COLOR_WEIGHT: Family = gauge("teal_color_weight", "Weight in effect.")
 /// By service, color.
 pub const COLOR_WEIGHT_BASELINE: Family =
     gauge("teal_color_weight_baseline", "Weight that the configuration says.");
-/// By service, color, state.
+/// By service, port, color, state (healthy, unhealthy, pending; unchecked where there are no checks).
 pub const COLOR_ENDPOINTS: Family = gauge("teal_color_endpoints", "Endpoints of a color, by state.");
+/// By service, port, color, endpoint.
+pub const ENDPOINT_UP: Family = gauge(
+    "teal_endpoint_up",
+    "1 when checks say that an endpoint works, 0 when not; absent before its first check.",
+);
+/// By service, port, color, to (healthy, unhealthy).
+pub const HEALTH_TRANSITIONS: Family =
+    counter("teal_health_transitions_total", "Changes of an endpoint's health, by what it became.");
+/// By kind (tcp, http), result (passed, failed).
+pub const HEALTH_CHECK_DURATION: Family = Family {
+    name: "teal_health_check_duration_seconds",
+    kind: Kind::Histogram(FAST_SECONDS),
+    help: "From the start of a health check until its result.",
+};
+/// By service, port, color.
+pub const ALL_DOWN_TRIES: Family = counter(
+    "teal_all_down_tries_total",
+    "Tries of endpoints that checks say are down, as all of those with weight are.",
+);
 /// By service, port, color.
 pub const DRAINING_CONNECTIONS: Family = gauge(
     "teal_draining_connections",
@@ -190,6 +209,10 @@ pub const REMOVABLE: &[Family] = &[
     COLOR_WEIGHT,
     COLOR_WEIGHT_BASELINE,
     COLOR_ENDPOINTS,
+    ENDPOINT_UP,
+    HEALTH_TRANSITIONS,
+    HEALTH_CHECK_DURATION,
+    ALL_DOWN_TRIES,
     DRAINING_CONNECTIONS,
     DRAIN_OLDEST,
     WEIGHT_ZERO_VIOLATIONS,

@@ -8,7 +8,7 @@ use crate::clients::{Held, ask, backend, connect, is_reset};
 use crate::process::{Place, Teal, service, service_with, until};
 
 fn logging(name: &str, more: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
-    service_with(name, &format!("log_connections = true\n{more}"), colors)
+    service_with(name, &format!("log_connections = true\nhealth = {{ kind = \"none\" }}\n{more}"), colors)
 }
 
 fn start(place: &Place) -> Teal {

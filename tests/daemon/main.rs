@@ -9,6 +9,7 @@ mod commands;
 mod connection_log;
 mod drain;
 mod faults;
+mod health;
 mod limits;
 mod listen;
 mod process;

@@ -12,9 +12,9 @@ use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
     AdminSettings, Affinity, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint,
-    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port,
-    PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource, VipPool,
-    VipSettings, Weight, Zone,
+    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnAllDown, OnColorDown,
+    Policy, Port, PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource,
+    VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -92,6 +92,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             balance: Balance::RoundRobin,
             affinity: Affinity::None,
             on_color_down: OnColorDown::Spill,
+            on_all_down: OnAllDown::Try,
             health: HealthCheck::None,
         },
     })

@@ -107,6 +107,7 @@ async fn perform(arguments: &DemoArguments) -> Result<Exit, DemoError> {
         socket: SocketChoice::At(folder.path().join("admin.sock")),
     };
     let daemon = Daemon::start(options).await?;
+    daemon.become_ready().await;
     let setting = Setting { daemon: &daemon, folder: &folder, ports: &ports, backends, file };
     let played = setting.play(arguments, &mut interrupts).await;
     if matches!(played, Ok(Exit::Interrupted)) {
