@@ -13,7 +13,9 @@ pub mod testing;
 pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
-pub use catalog::{App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+pub use catalog::{
+    App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, ProxyProtocol, Service,
+};
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
 pub use settings::{

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
-use crate::model::{ColorName, OnColorDown, Weight};
+use crate::model::{ColorName, OnColorDown, ProxyProtocol, Weight};
 use crate::state::{
     ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
 };
@@ -27,6 +27,8 @@ pub struct Attempt {
     pub live: ColorPlace,
     /// That color's weight, in the snapshot that allowed the try.
     pub weight: Weight,
+    /// Whether the endpoint is told who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Why this color.
     pub why: Why,
     /// Whether it is the connection's first try or a further one.
@@ -167,6 +169,7 @@ impl Course {
             color: color.name.clone(),
             live,
             weight: color.weight,
+            proxy_protocol: color.proxy_protocol,
             why: self.leg.why,
             order,
         })

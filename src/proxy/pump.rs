@@ -32,6 +32,8 @@ struct Pending {
 #[derive(Debug, Default)]
 pub struct Pump {
     pending: Option<Box<Pending>>,
+    /// Bytes of `pending` that are not the source's own and not counted.
+    uncounted: u16,
     source_ended: bool,
     fin_passed_on: bool,
 }
@@ -66,6 +68,12 @@ pub struct Step {
 }
 
 impl Pump {
+    /// One that sends `bytes` before anything from its source; the first `uncounted` of them do not count.
+    pub fn beginning_with(bytes: Vec<u8>, uncounted: u16) -> Self {
+        let pending = (!bytes.is_empty()).then(|| Box::new(Pending { bytes: bytes.into(), sent: 0 }));
+        Self { pending, uncounted, ..Self::default() }
+    }
+
     /// Moves what can be moved now, within the bounds of a turn, and registers for what it waits for.
     /// Does not shut the sink down: when that is right depends on the other direction as well.
     pub fn step(&mut self, source: &mut TcpStream, sink: &TcpStream, context: &mut Context<'_>) -> Step {
@@ -79,7 +87,13 @@ impl Pump {
             context.waker().wake_by_ref();
             Ok(if self.pending.is_some() { Waits::ToWrite } else { Waits::ToRead })
         });
-        Step { moved, waits }
+        Step { moved: self.count(moved), waits }
+    }
+
+    fn count(&mut self, moved: u64) -> u64 {
+        let uncounted = u16::try_from(moved).map_or(self.uncounted, |moved| moved.min(self.uncounted));
+        self.uncounted -= uncounted;
+        moved - u64::from(uncounted)
     }
 
     /// Writes what is pending, then reads once and writes that. `None` when there may be more.

@@ -27,6 +27,8 @@ pub enum ErrorReason {
     LimitSource,
     /// `accept_rate` was reached.
     LimitRate,
+    /// No valid PROXY protocol header came in time, or not from a trusted source.
+    ProxyProtocol,
     /// All weights are 0.
     NoWeight,
     /// The service or color was removed while the connection waited.
@@ -37,7 +39,7 @@ pub enum ErrorReason {
 
 impl ErrorReason {
     /// How many there are.
-    pub(super) const COUNT: usize = 15;
+    pub(super) const COUNT: usize = 16;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -54,6 +56,7 @@ impl ErrorReason {
             Self::LimitEndpoint => "limit_endpoint",
             Self::LimitSource => "limit_source",
             Self::LimitRate => "limit_rate",
+            Self::ProxyProtocol => "proxy_protocol",
             Self::NoWeight => "no_weight",
             Self::Removed => "removed",
             Self::ClientGone => "client_gone",

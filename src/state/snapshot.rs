@@ -11,7 +11,7 @@ use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
 use super::places::ServiceLive;
 use crate::balance::{RoundRobin, Split};
-use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
+use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
 
 /// Where the current snapshot is found. Do not hold a guard of it across an await: take
 /// `load_full()` there.
@@ -69,6 +69,8 @@ pub struct ColorState {
     pub fallback: Option<usize>,
     /// Its connections at most, over all ports.
     pub max_connections: Option<NonZeroU32>,
+    /// Whether its endpoints are told who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// At least one.
     pub endpoints: Vec<EndpointState>,
     /// Whose turn it is among the endpoints.
