@@ -65,6 +65,7 @@ fn color(name: &str, weight: i64, [second, third, fourth]: [u8; 3]) -> Color {
         endpoints: (0..3).map(endpoint).collect(),
         fallback: None,
         max_connections: None,
+        proxy_protocol: None,
     }
 }
 
@@ -80,6 +81,7 @@ fn policy() -> Policy {
         log_connections: false,
         limits: teal::model::ConnectionLimits::default(),
         source_addresses: Vec::new(),
+        proxy_protocol_from: AllowFrom::default(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,

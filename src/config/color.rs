@@ -8,9 +8,9 @@ use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::{ColorDraft, PortSummary};
 use super::keys;
 use super::limits;
-use super::scalar::{self, NameKind};
+use super::scalar::{self, NameKind, Words};
 use super::walk::{Placed, Value};
-use crate::model::{ColorName, Endpoint, EndpointWeight, Weight};
+use crate::model::{ColorName, Endpoint, EndpointWeight, ProxyProtocol, Weight};
 
 /// What a color looks like.
 const EXAMPLE: &str = "{ weight = 100, endpoints = [\"10.0.0.11\"] }";
@@ -89,7 +89,13 @@ fn read(
         .and_then(|value| value.string(findings))
         .and_then(|text| scalar::name(text, &COLOR_NAME, findings));
     let max_connections = get("max_connections").and_then(|value| limits::of_color(&value, findings));
-    Some(ColorDraft { name: parsed?, weight, endpoints, fallback, max_connections })
+    let proxy_protocol = get("proxy_protocol").and_then(|value| proxy_protocol(&value, findings));
+    Some(ColorDraft { name: parsed?, weight, endpoints, fallback, max_connections, proxy_protocol })
+}
+
+fn proxy_protocol(value: &Value<'_>, findings: &mut Findings) -> Option<ProxyProtocol> {
+    let now = &[("v1", Some(ProxyProtocol::V1)), ("v2", Some(ProxyProtocol::V2)), ("off", None)];
+    scalar::word(value, &Words { now, later: &[] }, findings).flatten()
 }
 
 fn no_endpoints(color: Placed<&str>, place: super::source::Place) -> Diagnostic {

@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use super::policy::PolicyDraft;
 use super::source::Place;
 use super::walk::Placed;
-use crate::model::{AppName, ColorName, Endpoint, Port, ServiceName, Settings, VipPool, Weight};
+use crate::model::{
+    AppName, ColorName, Endpoint, Port, ProxyProtocol, ServiceName, Settings, VipPool, Weight,
+};
 
 /// Everything that was read.
 #[derive(Debug)]
@@ -135,6 +137,7 @@ pub(super) struct ColorDraft {
     pub(super) endpoints: Vec<Placed<Endpoint>>,
     pub(super) fallback: Option<Placed<ColorName>>,
     pub(super) max_connections: Option<NonZeroU32>,
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// An app.

@@ -100,6 +100,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("max_connections_per_source", "50"),
         key("accept_rate", "\"1000/s\""),
         key("source_addresses", "[\"192.0.2.10\", \"192.0.2.11\"]"),
+        key("proxy_protocol_from", "[\"10.0.0.0/8\"]"),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -131,6 +132,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("max_connections_per_source", "50"),
         key("accept_rate", "\"1000/s\""),
         key("source_addresses", "[\"192.0.2.10\", \"192.0.2.11\"]"),
+        key("proxy_protocol_from", "[\"10.0.0.0/8\"]"),
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
@@ -178,6 +180,7 @@ pub(super) const COLOR: Schema = Schema {
         key("endpoints", "[\"10.0.0.11\", \"10.0.0.12\"]"),
         key("fallback", "\"blue\""),
         key("max_connections", "500"),
+        key("proxy_protocol", "\"v2\""),
     ],
     later: &[],
 };

@@ -39,6 +39,7 @@ fn color(draft: ColorDraft) -> Color {
         endpoints: draft.endpoints.into_iter().map(|endpoint| endpoint.value).collect(),
         fallback: draft.fallback.map(|name| name.value),
         max_connections: draft.max_connections,
+        proxy_protocol: draft.proxy_protocol,
     }
 }
 

@@ -10,7 +10,9 @@ use super::keys::Schema;
 use super::limits::{self, LimitsDraft};
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{Affinity, Balance, ConnectionLimits, HealthCheck, OnAllDown, OnColorDown, Policy};
+use crate::model::{
+    Affinity, AllowFrom, Balance, ConnectionLimits, HealthCheck, OnAllDown, OnColorDown, Policy,
+};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -38,6 +40,7 @@ pub fn default_policy() -> Policy {
         log_connections: false,
         limits: ConnectionLimits::default(),
         source_addresses: Vec::new(),
+        proxy_protocol_from: AllowFrom::default(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -61,6 +64,7 @@ pub(super) struct PolicyDraft {
     log_connections: Option<bool>,
     limits: LimitsDraft,
     source_addresses: Option<Vec<IpAddr>>,
+    proxy_protocol_from: Option<AllowFrom>,
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
@@ -85,6 +89,11 @@ impl PolicyDraft {
             log_connections: self.log_connections.unwrap_or(base.log_connections),
             limits: self.limits.over(&base.limits),
             source_addresses: self.source_addresses.as_ref().unwrap_or(&base.source_addresses).clone(),
+            proxy_protocol_from: self
+                .proxy_protocol_from
+                .as_ref()
+                .unwrap_or(&base.proxy_protocol_from)
+                .clone(),
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
@@ -119,6 +128,8 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
         log_connections: get("log_connections").and_then(|value| value.boolean(findings)),
         limits: limits::read(table, schema, findings),
         source_addresses: get("source_addresses").and_then(|value| address::sources(&value, findings)),
+        proxy_protocol_from: get("proxy_protocol_from")
+            .and_then(|value| address::allow_from(&value, findings)),
         keepalive: get("keepalive").and_then(|value| scalar::duration_or_off(&value, &KEEPALIVE, findings)),
         drain_timeout: get("drain_timeout")
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))

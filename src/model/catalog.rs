@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::AllowFrom;
 use super::health::{HealthCheck, OnAllDown};
 use super::limits::ConnectionLimits;
 use super::name::{AppName, ColorName, PortName, ServiceName};
@@ -82,6 +83,8 @@ pub struct Color {
     pub fallback: Option<ColorName>,
     /// Its connections at most, over all ports of the service; at the limit it is as if it were down.
     pub max_connections: Option<NonZeroU32>,
+    /// Whether its endpoints are told who the client is, before its first byte.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// One backend of a color.
@@ -126,6 +129,9 @@ pub struct Policy {
     /// Local addresses to connect to endpoints from, in turn; the kernel chooses where none of the
     /// endpoint's family is listed.
     pub source_addresses: Vec<IpAddr>,
+    /// From whom connections to `expose` addresses come with a PROXY protocol header; nobody else may
+    /// come there then. Empty: they come without one, from everybody.
+    pub proxy_protocol_from: AllowFrom,
     /// TCP keepalive on both sides after so long without data; none when absent.
     pub keepalive: Option<Duration>,
     /// How long connections of removed services, colors and endpoints may live.
@@ -140,6 +146,15 @@ pub struct Policy {
     pub on_all_down: OnAllDown,
     /// How the health of endpoints is found out.
     pub health: HealthCheck,
+}
+
+/// A version of the PROXY protocol (HAProxy's proxy-protocol.txt).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// How an endpoint is picked.

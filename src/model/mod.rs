@@ -14,7 +14,9 @@ pub mod testing;
 pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
-pub use catalog::{Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, Service};
+pub use catalog::{
+    Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, ProxyProtocol, Service,
+};
 pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, StatusSet};
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};

@@ -52,6 +52,7 @@ pub fn policy() -> Policy {
         log_connections: false,
         limits: ConnectionLimits::default(),
         source_addresses: Vec::new(),
+        proxy_protocol_from: AllowFrom::default(),
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
@@ -75,6 +76,7 @@ pub fn color(name: &str, weight: i64, endpoints: &[SocketAddr]) -> Color {
         endpoints: endpoints.iter().map(endpoint).collect(),
         fallback: None,
         max_connections: None,
+        proxy_protocol: None,
     }
 }
 

@@ -47,16 +47,82 @@ pub struct Admitted {
     pub record: Option<Record>,
 }
 
-/// Checks who comes and whether there is room, then decides the color.
+/// What has to come before a connection can be admitted.
+pub enum First {
+    /// Nothing.
+    Nothing,
+    /// A PROXY protocol header; the connection has its place in the process meanwhile.
+    Header(Permit),
+}
+
+/// Whether a header comes first: at `expose` addresses of services that trust somebody to send one.
+///
+/// # Errors
+/// Why it is refused, which has been counted and logged: it is nobody whose header is trusted, or there is
+/// no room.
+pub fn first(shared: &Arc<Shared>, route: &Arc<Route>, arrival: Arrival) -> Result<First, ErrorReason> {
+    if route.via != Via::Expose {
+        return Ok(First::Nothing);
+    }
+    let snapshot = shared.snapshot.load();
+    let Some(service) = find(&snapshot, route) else { return Ok(First::Nothing) };
+    let trusted = &service.service.policy.proxy_protocol_from;
+    if trusted.0.is_empty() {
+        return Ok(First::Nothing);
+    }
+    let pool = snapshot.catalog.settings.vip.pool.0;
+    let outcome = if trusted.permits(arrival.source.ip(), pool, &shared.networks.load()) {
+        shared.admit().ok_or(ErrorReason::Limit)
+    } else {
+        Err(ErrorReason::ProxyProtocol)
+    };
+    outcome.map(First::Header).inspect_err(|reason| refuse(shared, (service, route), arrival, *reason))
+}
+
+/// Notes that no header came that could be read.
+pub fn refuse_preface(shared: &Arc<Shared>, route: &Arc<Route>, arrival: Arrival) {
+    let snapshot = shared.snapshot.load();
+    if let Some(service) = find(&snapshot, route) {
+        refuse(shared, (service, route), arrival, ErrorReason::ProxyProtocol);
+    }
+}
+
+/// Counts and logs a connection for which no color was decided.
+fn refuse(
+    shared: &Shared,
+    (service, route): (&ServiceState, &Arc<Route>),
+    arrival: Arrival,
+    reason: ErrorReason,
+) {
+    if let Some(port) = service.port(route.port) {
+        port.live.errors(reason).fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some(mut record) = record(shared, (service, route), arrival) {
+        record.note(|line| line.end = End::of_unserved(reason));
+    }
+}
+
+fn record(
+    shared: &Shared,
+    (service, route): (&ServiceState, &Arc<Route>),
+    arrival: Arrival,
+) -> Option<Record> {
+    let who = (arrival.source, arrival.accepted);
+    let is_logged = service.service.policy.log_connections;
+    is_logged.then(|| Record::begin(&shared.connection_log, Arc::clone(route), who))
+}
+
+/// Checks who comes and whether there is room, then decides the color. `permit` is the connection's place
+/// in the process, if it has one already.
 ///
 /// # Errors
 /// Why it is refused, which has been counted and logged.
 pub fn admit(
     shared: &Arc<Shared>,
-    listener: &ListenerState,
+    (listener, route): (&ListenerState, Arc<Route>),
     arrival: Arrival,
+    permit: Option<Permit>,
 ) -> Result<Admitted, ErrorReason> {
-    let route = listener.route.load_full();
     let snapshot = shared.snapshot.load();
     let last = listener.last.load();
     let (source, service) = if let Some(service) = find(&snapshot, &route) {
@@ -66,29 +132,23 @@ pub fn admit(
         (Source::Last(Arc::clone(last)), last)
     };
     let port = service.port(route.port).ok_or_else(|| refuse_removed(shared, &route))?;
-    let mut record = service.service.policy.log_connections.then(|| {
-        Record::begin(&shared.connection_log, Arc::clone(&route), (arrival.source, arrival.accepted))
-    });
-    let entered = enter(shared, (&snapshot, &route), (service, port), arrival);
-    let (permit, course) = entered.inspect_err(|reason| {
-        port.live.errors(*reason).fetch_add(1, Ordering::Relaxed);
-        if let Some(record) = &mut record {
-            record.note(|line| line.end = End::of_unserved(*reason));
-        }
-    })?;
+    if !may_come(shared, &snapshot, &route.via, arrival.source) {
+        refuse(shared, (service, &route), arrival, ErrorReason::NotAllowed);
+        return Err(ErrorReason::NotAllowed);
+    }
+    let (permit, course) = enter(shared, &route, (service, port), (arrival, permit))
+        .inspect_err(|reason| refuse(shared, (service, &route), arrival, *reason))?;
+    let record = record(shared, (service, &route), arrival);
     Ok(Admitted { arrival, route, source, course, permit, record })
 }
 
 fn enter(
     shared: &Arc<Shared>,
-    (snapshot, route): (&Snapshot, &Route),
+    route: &Route,
     (service, port): (&ServiceState, &PortState),
-    arrival: Arrival,
+    (arrival, permit): (Arrival, Option<Permit>),
 ) -> Result<(Permit, Course), ErrorReason> {
-    if !may_come(shared, snapshot, &route.via, arrival.source) {
-        return Err(ErrorReason::NotAllowed);
-    }
-    let mut permit = shared.admit().ok_or(ErrorReason::Limit)?;
+    let mut permit = permit.or_else(|| shared.admit()).ok_or(ErrorReason::Limit)?;
     let who = (arrival.source.ip(), arrival.accepted);
     permit.entrance = Some(service.live.enter(&service.service.policy.limits, who)?);
     let course = Course::begin(route, port, arrival.source.ip(), service.service.policy.retries)?;

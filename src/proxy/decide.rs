@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
 use super::standing::Standing;
-use crate::model::{ColorName, OnAllDown, OnColorDown, Weight};
+use crate::model::{ColorName, OnAllDown, OnColorDown, ProxyProtocol, Weight};
 use crate::state::{
     ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
 };
@@ -28,6 +28,8 @@ pub struct Attempt {
     pub live: ColorPlace,
     /// That color's weight, in the snapshot that allowed the try.
     pub weight: Weight,
+    /// Whether the endpoint is told who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// Why this color.
     pub why: Why,
     /// Whether it is the connection's first try, a retry or the first one in a further color.
@@ -219,6 +221,7 @@ impl Course {
             color: color.name.clone(),
             live,
             weight: color.weight,
+            proxy_protocol: color.proxy_protocol,
             why: self.leg.why,
             order,
         })
@@ -254,6 +257,7 @@ impl Course {
                 live,
                 weight: color.weight,
                 why,
+                proxy_protocol: color.proxy_protocol,
                 order: Order::Retry,
             });
         }

@@ -69,7 +69,7 @@ impl End {
     /// Of a connection that no backend served.
     pub fn of_unserved(reason: ErrorReason) -> Self {
         let who = match reason {
-            ErrorReason::ClientGone => Party::Client,
+            ErrorReason::ClientGone | ErrorReason::ProxyProtocol => Party::Client,
             ErrorReason::Refused
             | ErrorReason::Timeout
             | ErrorReason::Unreachable

@@ -2,7 +2,7 @@
 //! the split chose.
 //!
 //! The way of a connection: [`plane`] owns the listeners, [`serve`] takes what they accept, [`admit`]
-//! checks who comes, [`decide`] says which color and endpoint to try, [`connect`] and [`establish`] try them
+//! checks who comes (as [`preface`] says, where a PROXY header comes first), [`decide`] says which color and endpoint to try, [`connect`] and [`establish`] try them
 //! in turn, [`relay`] moves the bytes until both sides have ended. Whom to serve comes from the
 //! snapshot alone; nothing here writes it.
 
@@ -14,6 +14,7 @@ pub mod establish;
 pub mod lifetime;
 pub mod log;
 pub mod plane;
+pub mod preface;
 pub mod pump;
 pub mod relay;
 pub mod route;

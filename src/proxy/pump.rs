@@ -46,6 +46,8 @@ enum Held {
 pub struct Pump {
     held: Option<Box<Held>>,
     full_reads: u8,
+    /// Bytes of what is held at first that are not the source's own and not counted.
+    uncounted: u16,
     source_ended: bool,
     fin_passed_on: bool,
 }
@@ -80,6 +82,13 @@ pub struct Step {
 }
 
 impl Pump {
+    /// One that sends `bytes` before anything from its source; the first `uncounted` of them do not count.
+    pub fn beginning_with(bytes: Vec<u8>, uncounted: u16) -> Self {
+        let held =
+            (!bytes.is_empty()).then(|| Box::new(Held::Pending(Pending { bytes: bytes.into(), sent: 0 })));
+        Self { held, uncounted, ..Self::default() }
+    }
+
     /// Moves what can be moved now, within the bounds of a turn, and registers for what it waits for.
     /// Does not shut the sink down: when that is right depends on the other direction as well.
     pub fn step(
@@ -109,7 +118,13 @@ impl Pump {
             context.waker().wake_by_ref();
             Ok(if self.held.is_some() { Waits::ToWrite } else { Waits::ToRead })
         });
-        Step { moved, waits }
+        Step { moved: self.count(moved), waits }
+    }
+
+    fn count(&mut self, moved: u64) -> u64 {
+        let uncounted = u16::try_from(moved).map_or(self.uncounted, |moved| moved.min(self.uncounted));
+        self.uncounted -= uncounted;
+        moved - u64::from(uncounted)
     }
 
     /// To a pipe, when the last reads were all full, everything was written and there is a pipe.

@@ -76,6 +76,10 @@ pub struct Opening {
     pub permit: Permit,
     /// What the log will say of it.
     pub record: Option<Record>,
+    /// What the backend gets before anything else from the client.
+    pub first: Vec<u8>,
+    /// How much of that is a PROXY header.
+    pub header_length: u16,
 }
 
 impl Relay {
@@ -97,7 +101,7 @@ impl Relay {
         Self {
             client,
             backend: stream,
-            inward: Pump::default(),
+            inward: Pump::beginning_with(opening.first, opening.header_length),
             outward: Pump::default(),
             first_byte: FirstByte::Awaited { connect_us },
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
@@ -105,6 +109,11 @@ impl Relay {
             keepalive: keepalive.map(LateKeepalive::new),
             entry: Entry { connection, endpoint, key, color, end: None, permit: opening.permit },
         }
+    }
+
+    /// Ends it before its first turn.
+    pub fn end(mut self, reason: ClosedReason) {
+        self.entry.end = Some(reason);
     }
 
     /// One turn in both directions. `Some` when the connection has ended.

@@ -1,5 +1,6 @@
 //! What becomes of an accepted connection: admitted or refused, connected, relayed.
 
+use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
-use super::admit::{Admitted, Arrival, ListenerState, admit};
+use super::admit::{Admitted, Arrival, First, ListenerState, admit, first, refuse_preface};
 use super::establish::establish;
 use super::log::End;
+use super::preface::{self, Ends, Preface};
 use super::relay::{Opening, Relay};
-use super::shared::Shared;
+use super::route::Route;
+use super::shared::{Permit, Shared};
+use crate::model::ProxyProtocol;
 use crate::net::accept::{Accept, AcceptError};
 use crate::net::stream::reset_on_close;
-use crate::state::ErrorReason;
+use crate::state::{ClosedReason, ErrorReason};
 use crate::telemetry::names::ACCEPT_ERRORS;
 
 /// Takes the connections of one listener on one worker.
@@ -35,16 +39,24 @@ const WARN_AGAIN: Duration = Duration::from_secs(10);
 impl Accept for Handler {
     fn accepted(&mut self, stream: StdStream, peer: SocketAddr) {
         let arrival = Arrival { accepted: Instant::now(), source: peer };
-        match admit(&self.shared, &self.listener, arrival) {
-            Ok(admitted) => {
-                let opening = Box::pin(open(stream, admitted));
-                tokio::spawn(Task::Opening(opening));
+        let route = self.listener.route.load_full();
+        let reason = match first(&self.shared, &route, arrival) {
+            Ok(First::Nothing) => match admit(&self.shared, (&self.listener, route), arrival, None) {
+                Ok(admitted) => {
+                    let opening = Box::pin(open(Client::new(stream), admitted, Preface::default()));
+                    return drop(tokio::spawn(Task::Opening(opening)));
+                }
+                Err(reason) => reason,
+            },
+            Ok(First::Header(permit)) => {
+                let to = (Arc::clone(&self.shared), Arc::clone(&self.listener), route);
+                let opening = Box::pin(open_after_header(Client::new(stream), to, (arrival, permit)));
+                return drop(tokio::spawn(Task::Opening(opening)));
             }
-            Err(reason) => {
-                tracing::debug!(reason = reason.label(), "connection refused");
-                reset_on_close(&stream);
-            }
-        }
+            Err(reason) => reason,
+        };
+        tracing::debug!(reason = reason.label(), "connection refused");
+        reset_on_close(&stream);
     }
 
     fn failed(&mut self, error: AcceptError) {
@@ -57,10 +69,30 @@ impl Accept for Handler {
     }
 }
 
+/// Reads the PROXY header, then goes on as if its client had just been accepted.
+async fn open_after_header(
+    client: Client,
+    (shared, listener, route): (Arc<Shared>, Arc<ListenerState>, Arc<Route>),
+    (arrival, permit): (Arrival, Permit),
+) -> Option<Relay> {
+    let Ok(preface) = preface::read(client.0.as_ref()?).await else {
+        refuse_preface(&shared, &route, arrival);
+        return None;
+    };
+    let source = preface.ends.map_or(arrival.source, |ends| ends.source);
+    let arrival = Arrival { accepted: Instant::now(), source };
+    match admit(&shared, (&listener, route), arrival, Some(permit)) {
+        Ok(admitted) => open(client, admitted, preface).await,
+        Err(reason) => {
+            tracing::debug!(reason = reason.label(), "connection refused");
+            None
+        }
+    }
+}
+
 /// The connect phase. `None` when no backend serves the connection, which has been counted and reset.
-async fn open(stream: StdStream, admitted: Admitted) -> Option<Relay> {
+async fn open(client: Client, admitted: Admitted, preface: Preface) -> Option<Relay> {
     let Admitted { arrival, route, source, mut course, permit, mut record } = admitted;
-    let client = Refused(TcpStream::from_std(stream).ok());
     let outcome = match &client.0 {
         Some(stream) => {
             let start = tokio::time::Instant::from_std(arrival.accepted);
@@ -77,7 +109,16 @@ async fn open(stream: StdStream, admitted: Admitted) -> Option<Relay> {
     match outcome {
         Ok(backend) => {
             let client = client.keep()?;
-            Some(Relay::new(client, backend, Opening { accepted: arrival.accepted, permit, record }))
+            let first = first_bytes((&client, arrival.source), backend.attempt.proxy_protocol, preface);
+            let is_gone = first.is_err();
+            let (first, header_length) = first.unwrap_or_default();
+            let opening = Opening { accepted: arrival.accepted, permit, record, first, header_length };
+            let relay = Relay::new(client, backend, opening);
+            if is_gone {
+                relay.end(ClosedReason::ClientReset);
+                return None;
+            }
+            Some(relay)
         }
         Err(reason) => {
             course.chosen_live().errors(reason).fetch_add(1, Ordering::Relaxed);
@@ -91,16 +132,51 @@ async fn open(stream: StdStream, admitted: Admitted) -> Option<Relay> {
     }
 }
 
-/// A client that no backend serves yet: closing it says RST, also when its worker ends.
-struct Refused(Option<TcpStream>);
+/// What the backend gets first: the header, where its color wants one, and what the client has said so far,
+/// which then goes in the same segment. Also how long the header is.
+///
+/// # Errors
+/// The client has gone.
+fn first_bytes(
+    (client, source): (&TcpStream, SocketAddr),
+    version: Option<ProxyProtocol>,
+    preface: Preface,
+) -> io::Result<(Vec<u8>, u16)> {
+    let Some(version) = version else { return Ok((preface.early, 0)) };
+    let destination = match preface.ends {
+        Some(ends) => ends.destination,
+        None => client.local_addr()?,
+    };
+    let mut first = preface::header(version, Ends { source, destination });
+    let header_length = u16::try_from(first.len()).unwrap_or(u16::MAX);
+    first.extend(preface.early);
+    let mut said = [0; SAID_MAX];
+    match client.try_read(&mut said) {
+        Ok(length) => first.extend(&said[..length]),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    Ok((first, header_length))
+}
 
-impl Refused {
+/// What fits a segment behind a header.
+const SAID_MAX: usize = 1024;
+
+/// A client that no backend serves yet: closing it says RST, also when its worker ends. Absent when its
+/// worker has no room for it.
+struct Client(Option<TcpStream>);
+
+impl Client {
+    fn new(stream: StdStream) -> Self {
+        Self(TcpStream::from_std(stream).ok())
+    }
+
     fn keep(mut self) -> Option<TcpStream> {
         self.0.take()
     }
 }
 
-impl Drop for Refused {
+impl Drop for Client {
     fn drop(&mut self) {
         if let Some(client) = &self.0 {
             reset_on_close(client);

@@ -27,6 +27,8 @@ pub enum ErrorReason {
     LimitSource,
     /// `accept_rate` was reached.
     LimitRate,
+    /// No valid PROXY protocol header came in time, or not from a trusted source.
+    ProxyProtocol,
     /// All weights are 0.
     NoWeight,
     /// The service or color was removed while the connection waited.
@@ -38,8 +40,8 @@ pub enum ErrorReason {
 }
 
 impl ErrorReason {
-    /// How many there are.
-    pub(super) const COUNT: usize = 16;
+    /// How many there are, by the last one.
+    pub(super) const COUNT: usize = Self::ClientGone as usize + 1;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {
@@ -56,6 +58,7 @@ impl ErrorReason {
             Self::LimitEndpoint => "limit_endpoint",
             Self::LimitSource => "limit_source",
             Self::LimitRate => "limit_rate",
+            Self::ProxyProtocol => "proxy_protocol",
             Self::NoWeight => "no_weight",
             Self::Removed => "removed",
             Self::Down => "down",
@@ -86,8 +89,8 @@ pub enum ClosedReason {
 }
 
 impl ClosedReason {
-    /// How many there are.
-    pub(super) const COUNT: usize = 8;
+    /// How many there are, by the last one.
+    pub(super) const COUNT: usize = Self::Shutdown as usize + 1;
 
     /// The value of the label `reason`.
     pub fn label(self) -> &'static str {

@@ -12,7 +12,7 @@ use super::health::HealthState;
 use super::live::{ColorLive, EndpointLive, PortLive};
 use super::places::ServiceLive;
 use crate::balance::{Pick, SourceAffinity, Split};
-use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
+use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
 
 /// Where the current snapshot is found. Do not hold a guard of it across an await: take
 /// `load_full()` there.
@@ -72,6 +72,8 @@ pub struct ColorState {
     pub fallback: Option<usize>,
     /// Its connections at most, over all ports.
     pub max_connections: Option<NonZeroU32>,
+    /// Whether its endpoints are told who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// At least one.
     pub endpoints: Vec<EndpointState>,
     /// Which of the endpoints gets a connection.

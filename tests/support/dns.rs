@@ -69,6 +69,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
         endpoints: vec![Endpoint { ip: Ipv4Addr::LOCALHOST.into(), port: None, weight: EndpointWeight::ONE }],
         fallback: None,
         max_connections: None,
+        proxy_protocol: None,
     };
     Arc::new(Service {
         name: ServiceName::parse(name).unwrap(),
@@ -87,6 +88,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             log_connections: false,
             limits: teal::model::ConnectionLimits::default(),
             source_addresses: Vec::new(),
+            proxy_protocol_from: AllowFrom::default(),
             keepalive: None,
             drain_timeout: Duration::from_secs(600),
             balance: Balance::RoundRobin,
