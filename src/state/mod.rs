@@ -17,6 +17,7 @@ pub mod problems;
 pub mod reasons;
 pub mod records;
 pub mod snapshot;
+mod successor;
 pub mod vip;
 pub mod writer;
 
