@@ -13,6 +13,7 @@ mod color;
 mod diagnostic;
 mod draft;
 mod keys;
+mod locate;
 mod lower;
 mod policy;
 mod report;
@@ -27,6 +28,7 @@ mod tests;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
+pub use locate::weights_of;
 pub use policy::default_policy;
 pub use report::{ReportStyle, render};
 pub use settings::default_settings;

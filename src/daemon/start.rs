@@ -211,6 +211,7 @@ impl Builder {
         let writer = Writer::start(first, self.base.clone(), Box::new(data_plane)).await;
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
+        let (changes, orders) = mpsc::channel(REQUESTS);
         let reloader = Reloader {
             writer,
             watch: watcher.handle(),
@@ -220,7 +221,7 @@ impl Builder {
             shared: Arc::clone(&shared),
             phase: phase_seen.clone(),
         };
-        self.tasks.spawn(reloader.run(requests, self.stop.clone()));
+        self.tasks.spawn(reloader.run(requests, orders, self.stop.clone()));
         self.start_watching(watcher, &reload);
         let connections =
             move || ConnectionsReport { open: shared.open_count(), max: shared.connections_max() };
@@ -233,6 +234,8 @@ impl Builder {
             phase: phase_seen,
             connections: Arc::new(connections),
             reload: reload.clone(),
+            changes,
+            state: self.base.directory.path().to_owned(),
         };
         self.start_admin(context, socket);
         self.tasks.spawn(watchdog::run(Arc::clone(&workers), resolver.handle().clone(), self.stop.clone()));
@@ -306,7 +309,7 @@ fn ask_for_reload(reload: &mpsc::Sender<ReloadRequest>) {
     let _ = reload.try_send(ReloadRequest { removal: Removal::Guarded, reply });
 }
 
-/// Reloads that may wait for one that runs.
+/// Reloads, and changes at run time, that may wait for one that runs.
 const REQUESTS: usize = 8;
 /// How long a folder must have been quiet.
 const SETTLE_FOLDER: Duration = Duration::from_secs(2);

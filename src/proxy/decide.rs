@@ -133,7 +133,10 @@ impl Course {
         let retries_left = self.retries_left.checked_sub(retry)?;
         let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
         let is_tried = |index: usize| {
-            color.endpoints.get(index).is_none_or(|endpoint| self.leg.tried.contains(&endpoint.address))
+            color
+                .endpoints
+                .get(index)
+                .is_none_or(|endpoint| !endpoint.is_enabled() || self.leg.tried.contains(&endpoint.address))
         };
         let endpoint = &color.endpoints[color.pick.endpoint(place, is_tried)?];
         self.leg.tried.push(endpoint.address);

@@ -1,5 +1,6 @@
 //! Gauges that are derived when somebody looks: weights, open and draining connections.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::connections::{Connection, Why};
@@ -22,7 +23,8 @@ pub struct OpenOfColor {
     pub color: ColorName,
     /// All of them.
     pub open: usize,
-    /// Those that will not be followed by others: the color's weight is 0 or their endpoint is gone.
+    /// Those that will not be followed by others: the color's weight is 0, or their endpoint is gone or
+    /// disabled.
     pub draining: usize,
     /// When the oldest draining one was accepted.
     pub oldest: Option<Instant>,
@@ -35,13 +37,14 @@ fn by_weight(connection: &Connection) -> bool {
 
 /// Adds up the open connections by service, port and color, gone ones included.
 pub fn open_connections(snapshot: &Snapshot, live: &Live) -> Vec<OpenOfColor> {
-    let mut sums = std::collections::BTreeMap::<_, OpenOfColor>::new();
+    let mut sums = BTreeMap::<_, OpenOfColor>::new();
     for endpoint in live.endpoints() {
         let color = snapshot
             .port(&endpoint.service, endpoint.port)
             .and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
-        let present =
-            color.is_some_and(|color| color.endpoints.iter().any(|e| e.address == endpoint.live.address));
+        let present = color.is_some_and(|color| {
+            color.endpoints.iter().any(|known| known.address == endpoint.live.address && known.is_enabled())
+        });
         let weighted = color.is_some_and(|color| !color.weight.is_zero());
         let (open, _) = endpoint.live.open.summary(|_| true);
         let (draining, oldest) =
@@ -79,12 +82,14 @@ pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
     live.series().replace_gauges(DERIVED, |set| {
         let snapshot = cell.load_full();
         for state in snapshot.services.values() {
-            for color in &state.service.colors {
+            for (index, color) in state.service.colors.iter().enumerate() {
                 let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
-                set(COLOR_WEIGHT, &labels, f64::from(color.weight.get()));
+                set(COLOR_WEIGHT, &labels, f64::from(state.weight(index).get()));
                 set(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
-                let labels = [labels[0], labels[1], ("state", "configured")];
-                set(COLOR_ENDPOINTS, &labels, color.endpoints.len() as f64);
+                let disabled = state.overrides.disabled.get(&color.name).map_or(0, BTreeMap::len);
+                for (kind, count) in [("configured", color.endpoints.len()), ("disabled", disabled)] {
+                    set(COLOR_ENDPOINTS, &[labels[0], labels[1], ("state", kind)], count as f64);
+                }
             }
         }
         for sum in open_connections(&snapshot, live) {

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
+use super::overrides::{Admission, ServiceOverrides};
 use crate::balance::{RoundRobin, Split};
 use crate::model::{Catalog, ColorName, Port, Service, ServiceName, Weight};
 
@@ -39,6 +40,8 @@ pub struct ServiceState {
     pub previews: Vec<Ipv4Addr>,
     /// In the order of `service.ports`.
     pub ports: Vec<PortState>,
+    /// What is set at run time; weights and admissions in `ports` have it in them already.
+    pub overrides: ServiceOverrides,
 }
 
 /// One port of a service: the unit that the split is exact for.
@@ -59,7 +62,7 @@ pub struct PortState {
 pub struct ColorState {
     /// Its name.
     pub name: ColorName,
-    /// Weight in effect.
+    /// Weight in effect: the override's, else the configuration's.
     pub weight: Weight,
     /// Index of the color that takes its connections when all colors with weight are down.
     pub fallback: Option<usize>,
@@ -78,6 +81,8 @@ pub struct EndpointState {
     pub address: SocketAddr,
     /// Its share inside the color.
     pub weight: u16,
+    /// Whether the operator lets it have new connections.
+    pub admission: Admission,
     /// Its open connections.
     pub live: Arc<EndpointLive>,
 }
@@ -90,7 +95,19 @@ impl Snapshot {
     }
 }
 
+impl EndpointState {
+    /// Whether the operator lets it have new connections.
+    pub fn is_enabled(&self) -> bool {
+        self.admission == Admission::Enabled
+    }
+}
+
 impl ServiceState {
+    /// The weight in effect of the color at this index of `service.colors`.
+    pub fn weight(&self, index: usize) -> Weight {
+        self.service.colors.get(index).map_or(Weight::ZERO, |color| self.overrides.weight(color))
+    }
+
     /// The port that listens at `listen`.
     pub fn port(&self, listen: u16) -> Option<&PortState> {
         self.ports.iter().find(|port| port.port.listen == listen)

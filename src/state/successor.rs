@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::answers::Answers;
-use super::build::{Addresses, Parts, build};
+use super::build::{Addresses, Parts, build_with};
+use super::overrides::Overrides;
 use super::snapshot::Snapshot;
 use super::vip::{Bounds, VipTable, Wanted};
 use super::writer::{Base, Now};
@@ -17,7 +18,8 @@ pub(super) fn next_snapshot(
     catalog: Catalog,
     vips: &VipTable,
     base: &Base,
-    (before, serial): (Option<&Snapshot>, u32),
+    (overrides, serial): (&Overrides, u32),
+    before: Option<&Snapshot>,
 ) -> Snapshot {
     let addresses = addresses(&catalog, vips);
     let same = before.filter(|before| same_names(before, &catalog, &addresses));
@@ -32,7 +34,7 @@ pub(super) fn next_snapshot(
         live: &base.live,
         rotation: base.rotation,
     };
-    build(&parts, before)
+    build_with(&parts, overrides, before)
 }
 
 /// Whether DNS answers the same for both.

@@ -1,6 +1,6 @@
 //! The one writer: turns a valid catalog into the next snapshot, or refuses and changes nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
 use super::drain::Drains;
+use super::journal::{Event, Journal};
 use super::live::{Live, LivingEndpoint};
+use super::overrides::{Actor, Cause, Edit, Overrides};
 use super::problems::Problems;
 use super::snapshot::{Snapshot, SnapshotCell};
 use super::successor::{bounds, next_snapshot, serial, wanted};
@@ -97,18 +99,30 @@ pub struct First {
     cell: SnapshotCell,
     kept: VipTable,
     vips: VipTable,
+    journal: Journal,
+    overrides: Overrides,
+    /// What the journal must be told of.
+    events: Vec<Event>,
+    at: u64,
 }
 
 impl First {
     /// Builds it.
     ///
     /// # Errors
-    /// A VIP cannot be given, or the kept addresses cannot be read.
+    /// A VIP cannot be given, or the kept addresses cannot be read. A damaged journal is no error: its last
+    /// verified weights are in effect, and the problem is shown.
     pub fn build(catalog: Catalog, base: &Base, now: Now) -> Result<Self, StartError> {
         let kept: VipTable = base.directory.read::<Kept>(VIPS)?.map(|kept| kept.leases).unwrap_or_default();
         let vips = kept.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let snapshot = next_snapshot(catalog, &vips, base, (None, serial(now)));
-        Ok(Self { cell: Arc::new(ArcSwap::from_pointee(snapshot)), kept, vips })
+        let journal = Journal::open(base.directory.path());
+        let mut overrides = journal.chain().overrides().clone();
+        let open = journal.chain().open_intent().filter(|_| journal.damage().is_none());
+        let ended = end_overrides(&mut overrides, &catalog, now);
+        let events = open.map(|intent| Event::Abandoned { intent }).into_iter().chain(ended).collect();
+        let snapshot = next_snapshot(catalog, &vips, base, (&overrides, serial(now)), None);
+        let (cell, at) = (Arc::new(ArcSwap::from_pointee(snapshot)), now.unix_seconds);
+        Ok(Self { cell, kept, vips, journal, overrides, events, at })
     }
 
     /// Where readers find the snapshot, now and later.
@@ -119,13 +133,16 @@ impl First {
 
 /// Owns the next snapshot. There is one in a process.
 pub struct Writer {
-    base: Base,
+    pub(super) base: Base,
     plane: Box<dyn DataPlane>,
     vips: VipTable,
     /// Whether `vips` is what the state directory holds.
     saved: Saved,
     drains: Drains,
     cell: SnapshotCell,
+    /// What is set at run time, as it is in effect.
+    pub(super) overrides: Overrides,
+    pub(super) journal: Arc<Mutex<Journal>>,
 }
 
 /// Whether addresses are on disk.
@@ -139,10 +156,13 @@ enum Saved {
 impl Writer {
     /// Carries out the first snapshot. What cannot be listened at is reported, and tried again.
     pub async fn start(first: First, base: Base, plane: Box<dyn DataPlane>) -> Self {
-        let First { cell, kept, vips } = first;
+        let First { cell, kept, vips, journal, overrides, events, at } = first;
         let snapshot = cell.load_full();
-        let mut writer = Self { base, plane, vips: kept, saved: Saved::Yes, drains: Drains::default(), cell };
+        let (drains, journal) = (Drains::default(), Arc::new(Mutex::new(journal)));
+        let mut writer =
+            Self { base, plane, vips: kept, saved: Saved::Yes, drains, cell, overrides, journal };
         writer.keep(vips).await;
+        writer.note(events, at).await;
         writer.plane.prepare_what_can_be(&snapshot).await;
         writer.plane.commit(&snapshot);
         writer
@@ -168,24 +188,44 @@ impl Writer {
         if !restart.is_empty() {
             return Err(Refusal::Restart(restart));
         }
-        let risky = risky_removals(&before.catalog, &catalog);
+        let risky = risky_removals(&before, &catalog);
         if removal == Removal::Guarded && !risky.is_empty() {
             return Err(Refusal::Removal(risky));
         }
         let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let next = Arc::new(next_snapshot(catalog, &vips, &self.base, (Some(&before), serial(now))));
+        let mut overrides = self.overrides.clone();
+        let ended = end_overrides(&mut overrides, &catalog, now);
+        let next = next_snapshot(catalog, &vips, &self.base, (&overrides, serial(now)), Some(&before));
+        let next = Arc::new(next);
         self.plane.prepare(&next).await.map_err(Refusal::Listen)?;
         self.keep(vips).await;
-        self.cell.store(Arc::clone(&next));
-        self.plane.commit(&next);
-        self.follow_drains(&before, &next, now.instant);
-        Ok(changes(&before.catalog, &next.catalog))
+        self.swap(&before, &next, now.instant);
+        self.overrides = overrides;
+        let mut changes = changes(&before.catalog, &next.catalog);
+        if let Some(Event::Ended { edits, .. }) = &ended {
+            changes.extend(edits.iter().map(|edit| Change(edit.to_string())));
+        }
+        self.note(ended.into_iter().collect(), now.unix_seconds).await;
+        Ok(changes)
+    }
+
+    /// Makes `next`, which has the listeners of `before`, what is.
+    pub(super) async fn swap_overrides(&mut self, before: &Snapshot, next: &Arc<Snapshot>, now: Instant) {
+        self.plane.prepare_what_can_be(next).await;
+        self.swap(before, next, now);
+    }
+
+    /// The instant at which everything takes effect.
+    fn swap(&mut self, before: &Snapshot, next: &Arc<Snapshot>, now: Instant) {
+        self.cell.store(Arc::clone(next));
+        self.plane.commit(next);
+        self.follow_drains(before, next, now);
     }
 
     /// Cuts connections whose drain is over, lets go of series that nobody needs, and tries again what the
     /// disk would not take. Call it about every second.
-    pub async fn tick(&mut self, now: Instant) {
-        let cut = self.drains.cut_due(now);
+    pub async fn tick(&mut self, now: Now) {
+        let cut = self.drains.cut_due(now.instant);
         if cut > 0 {
             tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
         }
@@ -193,6 +233,7 @@ impl Writer {
         if self.saved == Saved::No {
             self.save().await;
         }
+        self.settle(now.unix_seconds).await;
     }
 
     /// Tries again what the data plane could not do. Call it about every second, but not while stopping.
@@ -240,6 +281,18 @@ impl Writer {
         };
         self.drains.follow(&self.base.live.endpoints(), next, now, timeout);
     }
+}
+
+/// Takes out of `overrides` what `catalog` ends, and says so for the journal.
+fn end_overrides(overrides: &mut Overrides, catalog: &Catalog, now: Now) -> Option<Event> {
+    let edits: Vec<Edit> = overrides.ended_by(catalog);
+    if edits.is_empty() {
+        return None;
+    }
+    let why = format!("the configuration is {} now", catalog.hash);
+    let cause = Cause { actor: Actor::configuration(), at: now.unix_seconds, why };
+    overrides.apply(&edits, &cause);
+    Some(Event::Ended { edits, cause })
 }
 
 /// Why the daemon cannot start.

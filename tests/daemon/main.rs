@@ -9,6 +9,8 @@ mod commands;
 mod drain;
 mod faults;
 mod listen;
+mod overrides;
+mod overrides_faults;
 mod process;
 mod reload;
 mod start;
