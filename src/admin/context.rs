@@ -10,7 +10,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::report::{ConnectionsReport, ReloadReport};
-use crate::state::{Live, Problems, Removal, SnapshotCell};
+use crate::config::Sources;
+use crate::state::{Cause, ChangeError, Live, Order, Outcome, Problems, Removal, SnapshotCell};
 use crate::telemetry::ordinary::Ordinary;
 
 /// Where the daemon is in its life.
@@ -42,6 +43,17 @@ pub struct ReloadRequest {
     pub removal: Removal,
     /// Where the result goes.
     pub reply: oneshot::Sender<ReloadReport>,
+}
+
+/// Somebody asks for a change at run time and waits for its result.
+#[derive(Debug)]
+pub enum ChangeRequest {
+    /// Weights or endpoints.
+    Order(Order, oneshot::Sender<Result<Outcome, ChangeError>>),
+    /// Trust the journal again; the answer says whether it was damaged.
+    Accept(Cause, oneshot::Sender<Result<bool, ChangeError>>),
+    /// Whether the text on disk is the one in effect, and that text.
+    Read(oneshot::Sender<Result<Sources, String>>),
 }
 
 /// Facts of the running process that no snapshot holds.
@@ -99,4 +111,8 @@ pub struct Context {
     pub connections: Arc<dyn Fn() -> ConnectionsReport + Send + Sync>,
     /// Who reloads.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Who changes things at run time.
+    pub changes: mpsc::Sender<ChangeRequest>,
+    /// Where the journal is.
+    pub state: PathBuf,
 }

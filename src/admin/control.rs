@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -12,7 +12,11 @@ use tokio::sync::oneshot;
 
 use super::context::{Context, ReloadRequest};
 use super::status::status;
+use super::{endpoints, journal, weights};
 use crate::state::Removal;
+
+/// Bytes that a request's body may have.
+const BODY_OCTETS_MAX: usize = 64 * 1024;
 
 /// The routes of `[admin] socket`.
 pub fn routes(context: Context) -> Router {
@@ -22,6 +26,10 @@ pub fn routes(context: Context) -> Router {
             get(|State(context): State<Context>| async move { Json(status(&context, Instant::now())) }),
         )
         .route("/v1/reload", post(reload))
+        .merge(weights::routes())
+        .merge(endpoints::routes())
+        .merge(journal::routes())
+        .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
         .with_state(context)
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Reads what is; whatever changes something is handed to the daemon by a channel.
 
+pub mod change;
 pub mod context;
 pub mod control;
+pub mod endpoints;
+pub mod journal;
 pub mod metrics;
 pub mod report;
 pub mod server;
 pub mod status;
+pub mod weights;
 
-pub use context::{Context, Facts, Phase, ReloadRequest};
+pub use context::{ChangeRequest, Context, Facts, Phase, ReloadRequest};
 pub use server::{Limits, Server};

@@ -1,5 +1,6 @@
 //! What the API answers, as JSON. The command line reads the same types.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -114,7 +115,7 @@ pub struct ColorReport {
     pub weight: u16,
     /// As configured.
     pub baseline: u16,
-    /// Where the weight in effect comes from: `file`.
+    /// Where the weight in effect comes from: `file`, or `override by WHO at WHEN because WHY`.
     pub origin: String,
     /// What `COLOR.SERVICE.ZONE` answers with.
     pub preview: Ipv4Addr,
@@ -147,6 +148,9 @@ pub struct EndpointReport {
     pub open: usize,
     /// `healthy`, `unhealthy`, `pending` until its first check, or `unchecked`.
     pub health: String,
+    /// Who disabled it, when and why, if somebody did.
+    #[serde(default)]
+    pub disabled: Option<String>,
 }
 
 /// What became of a reload.
@@ -190,4 +194,52 @@ pub struct ReloadReport {
     pub warnings: Vec<String>,
     /// Why it was rejected or refused: the whole report.
     pub message: Option<String>,
+}
+
+/// `POST` and `DELETE /v1/services/SERVICE/weights`, `POST /v1/services/SERVICE/endpoints`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeReport {
+    /// What changed, a line each; nothing when everything was so already.
+    pub changes: Vec<String>,
+    /// What the operator probably does not want, a line each.
+    pub warnings: Vec<String>,
+    /// Why the journal does not say so yet, if it does not.
+    pub unrecorded: Option<String>,
+    /// Weights in effect now, by color.
+    pub weights: BTreeMap<String, u16>,
+}
+
+/// `GET /v1/services/SERVICE/source`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The service, without the zone.
+    pub service: String,
+    /// The file that says the service's weights.
+    pub path: PathBuf,
+    /// The line of each color's weight, from 1.
+    pub lines: BTreeMap<String, usize>,
+    /// Weights in effect now, by color.
+    pub weights: BTreeMap<String, u16>,
+}
+
+/// `GET /v1/journal`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalReport {
+    /// The last records, the oldest first, as they are in the file.
+    pub records: Vec<serde_json::Value>,
+    /// Sequence number of the last verified record; 0 when there is none.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: String,
+    /// Records that were verified.
+    pub verified: usize,
+    /// What is wrong with the journal, if anything is.
+    pub damage: Option<String>,
+}
+
+/// What was refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// Why, and what to do.
+    pub error: String,
 }

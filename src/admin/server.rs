@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::AcceptError;
+use crate::net::unix::Peer;
 use crate::telemetry::names::ACCEPT_ERRORS;
 
 /// Bytes that a request's head may have.
@@ -38,6 +39,12 @@ impl Server {
     /// A server that ends its connections when `stop` is cancelled.
     pub fn new(router: Router, limits: Limits, stop: CancellationToken) -> Self {
         Self { router, room: Arc::new(Semaphore::new(limits.connections)), stop }
+    }
+
+    /// Starts to serve one connection of somebody whom the kernel names; routes find them as an extension.
+    pub fn spawn_for(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer) {
+        let router = self.router.clone().layer(Extension(peer));
+        Self { router, room: Arc::clone(&self.room), stop: self.stop.clone() }.spawn(stream);
     }
 
     /// Starts to serve one connection, or closes it when too many are open.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::report::{
@@ -11,7 +11,7 @@ use super::report::{
 };
 use crate::model::{Affinity, Catalog, ColorName, ServiceName};
 use crate::state::collect::{OpenOfColor, open_connections};
-use crate::state::{ServiceState, Snapshot};
+use crate::state::{Cause, ServiceState, Snapshot};
 
 /// What is, as of now.
 pub fn status(context: &Context, now: Instant) -> StatusReport {
@@ -94,14 +94,19 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
             weight: endpoint.weight,
             open: endpoint.live.open.len(),
             health: endpoint.health().label().to_owned(),
+            disabled: state
+                .overrides
+                .disabled(&color.name, endpoint.address)
+                .map(|cause| said(DISABLED, cause)),
         })
     });
+    let origin = state.overrides.weights.as_ref();
     let sum = open.get(&(state.service.name.clone(), color.name.clone()));
     ColorReport {
         name: color.name.to_string(),
-        weight: color.weight.get(),
+        weight: state.weight(index).get(),
         baseline: color.weight.get(),
-        origin: "file".to_owned(),
+        origin: origin.map_or_else(|| "file".to_owned(), |set| said(OVERRIDE, &set.cause)),
         preview: state.previews[index],
         fallback: color.fallback.as_ref().map(ToString::to_string),
         decisions: on_ports().map(|(_, color)| color.live.decisions.load(Ordering::Relaxed)).sum(),
@@ -113,4 +118,13 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
             .map(|oldest| now.saturating_duration_since(oldest).as_secs()),
         endpoints: endpoints.collect(),
     }
+}
+
+const OVERRIDE: &str = "override";
+const DISABLED: &str = "disabled";
+
+/// Who did something, when and why, in one line.
+fn said(what: &str, cause: &Cause) -> String {
+    let at = std::time::UNIX_EPOCH + Duration::from_secs(cause.at);
+    format!("{what} by {} at {} because {}", cause.actor, humantime::format_rfc3339_seconds(at), cause.why)
 }

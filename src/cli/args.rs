@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::Weight;
 use crate::telemetry::logs::LogFormat;
 
 /// teal: names, virtual IPs and an exact split between colors.
@@ -28,8 +29,122 @@ pub enum Command {
     Status(StatusArguments),
     /// Reload the configuration now and print the result
     Reload(ReloadArguments),
+    /// Set the weights of a service's colors at run time
+    Weight(WeightArguments),
+    /// Take an endpoint out of use, or back into it
+    Endpoint(EndpointArguments),
+    /// Show what was changed at run time, by whom and why
+    Journal(JournalArguments),
     /// Add or remove the local route of the VIP pool
     Route(RouteArguments),
+}
+
+/// `teal weight`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: teal weight servicea blue=50 green=50 -m \"half of the traffic to the new version\""
+)]
+pub struct WeightArguments {
+    /// The service, with or without the zone
+    pub service: String,
+    /// Weights of 0 to 1000; colors that are not named keep theirs
+    #[arg(value_name = "COLOR=N", value_parser = color_weight, required_unless_present = "reset", conflicts_with = "reset")]
+    pub weights: Vec<(String, u16)>,
+    /// Why: kept in the journal
+    #[arg(short = 'm', long = "message", value_name = "WHY")]
+    pub why: String,
+    /// Write the weights into the configuration's file as well, as the user who runs this
+    #[arg(long, conflicts_with = "reset")]
+    pub save: bool,
+    /// Back to the weights of the configuration's file
+    #[arg(long)]
+    pub reset: bool,
+    /// Also when it cannot be recorded, as the disk is full or the journal damaged
+    #[arg(long)]
+    pub emergency: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
+}
+
+fn color_weight(text: &str) -> Result<(String, u16), String> {
+    let (color, weight) = text.split_once('=').ok_or("write it as COLOR=N, such as blue=50")?;
+    let number = weight.parse::<u16>().ok().filter(|weight| *weight <= Weight::MAX.get());
+    let number =
+        number.ok_or_else(|| format!("{weight:?} is no weight: a number from 0 to {}", Weight::MAX))?;
+    Ok((color.to_ascii_lowercase(), number))
+}
+
+/// `teal endpoint`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: teal endpoint disable servicea blue 10.0.0.11 -m \"new disk\"")]
+pub struct EndpointArguments {
+    /// What to do with it
+    #[arg(value_enum)]
+    pub verb: EndpointVerb,
+    /// The service, with or without the zone
+    pub service: String,
+    /// The color
+    pub color: String,
+    /// ip:port, or ip for all of its ports
+    pub address: String,
+    /// Why: kept in the journal
+    #[arg(short = 'm', long = "message", value_name = "WHY")]
+    pub why: String,
+    /// Also when it cannot be recorded, as the disk is full or the journal damaged
+    #[arg(long)]
+    pub emergency: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
+}
+
+/// What to do with an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EndpointVerb {
+    /// It gets new connections again
+    Enable,
+    /// It gets no new connection; open ones have `drain_timeout` to end
+    Disable,
+}
+
+/// `teal journal`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct JournalArguments {
+    /// What to do instead of showing it
+    #[command(subcommand)]
+    pub verb: Option<JournalVerb>,
+    /// How many records
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// As JSON: the records as they are in the file
+    #[arg(long)]
+    pub json: bool,
+    /// Check the whole chain; exits with 1 when it is damaged
+    #[arg(long)]
+    pub verify: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
+}
+
+/// What to do with the journal.
+#[derive(Debug, Subcommand)]
+pub enum JournalVerb {
+    /// Trust a damaged journal again after its last good record; what is in effect stays
+    Accept(AcceptArguments),
+}
+
+/// `teal journal accept`
+#[derive(Debug, Args)]
+pub struct AcceptArguments {
+    /// Why: kept in the journal
+    #[arg(short = 'm', long = "message", value_name = "WHY")]
+    pub why: String,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 /// `teal demo`
@@ -49,7 +164,7 @@ pub struct RunArguments {
     /// The configuration: a file, or a folder with teal.toml and conf.d/*.toml
     #[arg(long, value_name = "FILE_OR_DIR", default_value = "/etc/teal")]
     pub config: PathBuf,
-    /// Where addresses and the last good configuration are kept
+    /// Where addresses, changes at run time, their journal and the last good configuration are kept
     /// [default: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/teal`, else `~/.local/state/teal`]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -4,14 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::exit::Exit;
+use crate::admin::report::ErrorReport;
 
 /// How long the daemon may take to answer; a reload waits for a file that is being written.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -72,15 +74,41 @@ pub fn report(error: &ClientError) -> Exit {
 /// # Errors
 /// Nobody answers, or not in time, or not with what was expected.
 pub fn request<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T, ClientError> {
+    send(socket, (method, path), Bytes::new())
+}
+
+/// Sends one request with a body of JSON and reads the JSON of its answer.
+///
+/// # Errors
+/// As for [`request`].
+pub fn request_with<T: DeserializeOwned>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, ClientError> {
+    let body = serde_json::to_vec(body).map_err(|error| ClientError::Answer(error.to_string()))?;
+    send(socket, (method, path), body.into())
+}
+
+fn send<T: DeserializeOwned>(
+    socket: &Path,
+    (method, path): (Method, &str),
+    body: Bytes,
+) -> Result<T, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| ClientError::Answer(error.to_string()))?;
     runtime.block_on(async {
-        let answer = tokio::time::timeout(TIMEOUT, exchange(socket, method, path)).await;
+        let answer = tokio::time::timeout(TIMEOUT, exchange(socket, (method, path), body)).await;
         answer.map_err(|_| ClientError::Timeout { path: socket.to_owned() })?
     })
 }
 
-async fn exchange<T: DeserializeOwned>(socket: &Path, method: Method, path: &str) -> Result<T, ClientError> {
+async fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    (method, path): (Method, &str),
+    body: Bytes,
+) -> Result<T, ClientError> {
     let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed { path: socket.to_owned() },
         _ => ClientError::Unreachable { path: socket.to_owned(), source },
@@ -90,13 +118,16 @@ async fn exchange<T: DeserializeOwned>(socket: &Path, method: Method, path: &str
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path).header("host", "teal");
-    let request =
-        request.body(Empty::<Bytes>::new()).map_err(|error| ClientError::Answer(error.to_string()))?;
+    let request = if body.is_empty() { request } else { request.header("content-type", "application/json") };
+    let request = request.body(Full::new(body)).map_err(|error| ClientError::Answer(error.to_string()))?;
     let answer = sender.send_request(request).await.map_err(broken)?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_OCTETS_MAX).collect().await;
     let body = body.map_err(|error| ClientError::Answer(error.to_string()))?.to_bytes();
     if !status.is_success() {
+        if let Ok(report) = serde_json::from_slice::<ErrorReport>(&body) {
+            return Err(ClientError::Refused(report.error));
+        }
         let text = String::from_utf8_lossy(&body);
         return Err(ClientError::Refused(format!("{status}: {}", text.trim())));
     }

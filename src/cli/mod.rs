@@ -4,13 +4,17 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod endpoint;
 pub mod exit;
+pub mod journal;
 pub mod print;
 pub mod reload;
 pub mod route;
 pub mod run;
+pub mod save;
 pub mod status;
 pub mod table;
+pub mod weight;
 
 use clap::Parser;
 
@@ -33,6 +37,9 @@ pub fn main() -> Exit {
         Command::Check(check) => check::check(&check),
         Command::Status(status) => status::status(&status),
         Command::Reload(reload) => reload::reload(&reload),
+        Command::Weight(weight) => weight::weight(&weight),
+        Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
+        Command::Journal(journal) => journal::journal(&journal),
         Command::Route(route) => route::route(&route),
     }
 }

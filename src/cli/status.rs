@@ -62,6 +62,7 @@ fn render(report: &StatusReport, with_endpoints: bool) -> String {
             let _ = writeln!(text, "{name}: affinity {affinity}, the split is by client and not exact");
         }
     }
+    text.push_str(&set_by_hand(&report.services));
     if with_endpoints {
         text.push('\n');
         text.push_str(&endpoints(&report.services));
@@ -159,6 +160,27 @@ fn healthy(color: &ColorReport) -> String {
     }
     let healthy = color.endpoints.iter().filter(|endpoint| endpoint.health == "healthy").count();
     format!("{healthy}/{count} healthy")
+}
+
+/// Overrides and disabled endpoints: what the file does not say.
+fn set_by_hand(services: &[ServiceReport]) -> String {
+    let mut text = String::new();
+    for service in services {
+        if let Some(color) = service.colors.iter().find(|color| color.origin != "file") {
+            let file: Vec<_> =
+                service.colors.iter().map(|color| format!("{}={}", color.name, color.baseline)).collect();
+            let _ = writeln!(text, "{}: {}; the file says {}", service.name, color.origin, file.join(" "));
+        }
+        for color in &service.colors {
+            for endpoint in &color.endpoints {
+                if let Some(disabled) = &endpoint.disabled {
+                    let _ =
+                        writeln!(text, "{}: {} {} {disabled}", service.name, color.name, endpoint.address);
+                }
+            }
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 fn share(color: &ColorReport, total: u32) -> String {

@@ -15,6 +15,7 @@ mod draft;
 mod health;
 mod keys;
 mod limits;
+mod locate;
 mod lower;
 mod policy;
 mod report;
@@ -29,6 +30,7 @@ mod tests;
 mod walk;
 
 pub use diagnostic::{Diagnostic, Label, Severity};
+pub use locate::weights_of;
 pub use policy::default_policy;
 pub use report::{ReportStyle, render};
 pub use settings::default_settings;

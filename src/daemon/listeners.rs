@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Facts, Server};
+use crate::net::unix::Peer;
 use crate::net::{Accept, AcceptError, ControlSocket, ListenOptions, Listener, accept_loop, holder};
 use crate::state::Problems;
 use crate::telemetry::names::LISTENERS_FAILED;
@@ -66,8 +67,9 @@ impl Accept<Listener> for Http {
 
 impl Accept<ControlSocket> for Http {
     fn accepted(&mut self, stream: StdUnixStream, (): ()) {
-        match UnixStream::from_std(stream) {
-            Ok(stream) => self.0.spawn(stream),
+        let peer = Peer::of(&stream);
+        match UnixStream::from_std(stream).and_then(|stream| Ok((stream, peer?))) {
+            Ok((stream, peer)) => self.0.spawn_for(stream, peer),
             Err(error) => tracing::warn!(%error, "cannot use an accepted connection"),
         }
     }

@@ -1,4 +1,4 @@
-//! Reloading: one task that reads, checks and applies configurations, one at a time.
+//! Changing what is: one task that applies configurations and what people set at run time, one at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::last_good::LastGood;
 use super::{boot, limits, systemd};
 use crate::admin::report::{ReloadReport, ReloadResult};
-use crate::admin::{Facts, Phase, ReloadRequest};
+use crate::admin::{ChangeRequest, Facts, Phase, ReloadRequest};
 use crate::config::{self, Loaded, ReportStyle, Sources};
 use crate::model::Catalog;
 use crate::provider::watch::{PATIENCE, WatchHandle};
@@ -48,8 +48,13 @@ pub fn now() -> Now {
 }
 
 impl Reloader {
-    /// Reloads when somebody asks, until `stop` is cancelled.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, stop: CancellationToken) {
+    /// Reloads and changes when somebody asks, until `stop` is cancelled.
+    pub async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        mut changes: mpsc::Receiver<ChangeRequest>,
+        stop: CancellationToken,
+    ) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -66,6 +71,31 @@ impl Reloader {
                     // Nobody waits for the result of a change of the file.
                     let _ = request.reply.send(report);
                 }
+                request = changes.recv() => {
+                    let Some(request) = request else { return };
+                    self.change(request).await;
+                }
+            }
+        }
+    }
+
+    /// What is asked for while the daemon stops is dropped, which tells whoever waits. A client that went
+    /// away while it waited gets what it asked for all the same.
+    async fn change(&mut self, request: ChangeRequest) {
+        if self.is_stopping() {
+            return;
+        }
+        match request {
+            ChangeRequest::Order(order, reply) => {
+                let outcome = self.writer.change(&order, now()).await;
+                let _ = reply.send(outcome);
+            }
+            ChangeRequest::Accept(cause, reply) => {
+                let _ = reply.send(self.writer.accept_journal(cause, now()).await);
+            }
+            ChangeRequest::Read(reply) => {
+                let read = self.watch.read(PATIENCE).await.map_err(|error| error.to_string());
+                let _ = reply.send(read);
             }
         }
     }
@@ -79,7 +109,7 @@ impl Reloader {
     }
 
     async fn tick(&mut self) {
-        self.writer.tick(Instant::now()).await;
+        self.writer.tick(now()).await;
         if !self.is_stopping() {
             self.writer.complete().await;
         }

@@ -206,6 +206,10 @@ async fn ensure_route(settings: &Settings, problems: &Problems) {
     }
 }
 
+fn report(shared: &Shared) -> ConnectionsReport {
+    ConnectionsReport { open: shared.open_count(), max: shared.connections_max() }
+}
+
 struct Builder {
     options: Options,
     ordinary: Ordinary,
@@ -240,6 +244,7 @@ impl Builder {
         let writer = Writer::start(first, self.base.clone(), Box::new(data_plane)).await;
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
+        let (changes, orders) = mpsc::channel(REQUESTS);
         let reloader = Reloader {
             writer,
             watch: watcher.handle(),
@@ -249,10 +254,8 @@ impl Builder {
             shared: Arc::clone(&shared),
             phase: phase_seen.clone(),
         };
-        self.tasks.spawn(reloader.run(requests, self.stop.clone()));
+        self.tasks.spawn(reloader.run(requests, orders, self.stop.clone()));
         self.start_watching(watcher, &reload);
-        let connections =
-            move || ConnectionsReport { open: shared.open_count(), max: shared.connections_max() };
         let context = Context {
             snapshot: Arc::clone(&snapshot),
             live: Arc::clone(&live),
@@ -260,12 +263,13 @@ impl Builder {
             ordinary: self.ordinary.clone(),
             facts: Arc::clone(&self.facts),
             phase: phase_seen,
-            connections: Arc::new(connections),
+            connections: Arc::new(move || report(&shared)),
             reload: reload.clone(),
+            changes,
+            state: self.base.directory.path().to_owned(),
         };
         self.start_admin(context, socket);
-        self.tasks.spawn(watchdog::run(Arc::clone(&workers), resolver.handle().clone(), self.stop.clone()));
-        self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
+        self.start_watchdog(&workers, &resolver);
         let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
         Ok(Daemon {
             phase,
@@ -283,6 +287,12 @@ impl Builder {
             reload,
             log_thread,
         })
+    }
+
+    fn start_watchdog(&self, workers: &Arc<Workers>, resolver: &Resolver) {
+        let dns = resolver.handle().clone();
+        self.tasks.spawn(watchdog::run(Arc::clone(workers), dns, self.stop.clone()));
+        self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
     }
 
     /// The host's networks as they are now, followed from then on.
@@ -351,7 +361,7 @@ fn ask_for_reload(reload: &mpsc::Sender<ReloadRequest>) {
 
 /// How long READY waits for the first checks.
 const FIRST_ROUND: Duration = Duration::from_secs(5);
-/// Reloads that may wait for one that runs.
+/// Reloads, and changes at run time, that may wait for one that runs.
 const REQUESTS: usize = 8;
 /// How long a folder must have been quiet.
 const SETTLE_FOLDER: Duration = Duration::from_secs(2);

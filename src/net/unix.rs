@@ -11,6 +11,49 @@ use rustix::net::SocketAddrAny;
 
 use super::accept::Listening;
 
+/// Who connected to the control socket, as the kernel knows it from the moment of connecting
+/// (`SO_PEERCRED`, unix(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+    /// The process; 0 when it lives in a process namespace that this one cannot see.
+    pub pid: i32,
+}
+
+impl Peer {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn of(stream: &UnixStream) -> io::Result<Self> {
+        let found = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)?;
+        Ok(Self { uid: found.uid(), pid: found.pid() })
+    }
+
+    /// The user's name, where there is one. May ask a directory service: do not call it where others wait.
+    pub fn user(self) -> Option<String> {
+        user_name(self.uid)
+    }
+
+    /// The user who logged in, whoever they have become since, where the kernel keeps it (`loginuid`, proc(5)).
+    pub fn login(self) -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{}/loginuid", self.pid)).ok()?;
+        let uid = text.trim().parse::<u32>().ok().filter(|uid| *uid != u32::MAX)?;
+        Some(user_name(uid).unwrap_or_else(|| format!("uid {uid}")))
+    }
+
+    /// The process' name.
+    pub fn command(self) -> Option<String> {
+        let text = fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
+        Some(text.trim_end().to_owned())
+    }
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name)
+}
+
 /// Group that owns the socket where it exists and the daemon may say so.
 const GROUP: &str = "teal";
 /// Owner and group may open it.

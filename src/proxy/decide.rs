@@ -243,7 +243,7 @@ impl Course {
                 continue;
             };
             let is_down = Standing::of(endpoint.health()) == Standing::Down;
-            if is_down && self.trust == Trust::Checks {
+            if !endpoint.is_enabled() || (is_down && self.trust == Trust::Checks) {
                 continue;
             }
             let max = service.service.policy.limits.endpoint;
@@ -271,7 +271,7 @@ impl Course {
         let some_full = Cell::new(false);
         let standing = |index: usize| {
             let endpoint = color.endpoints.get(index)?;
-            if tried.contains(&endpoint.address) {
+            if !endpoint.is_enabled() || tried.contains(&endpoint.address) {
                 return None;
             }
             let is_full = endpoint.live.places.are_full(max);

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use super::live::Live;
+use super::overrides::{Admission, Overrides, ServiceOverrides};
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
 use crate::balance::{Owed, Pick, SourceAffinity, Split};
-use crate::model::{Affinity, Balance, Catalog, Color, ColorName, Port, Service, ServiceName};
+use crate::model::{Affinity, Balance, Catalog, Color, ColorName, Port, Service, ServiceName, Weight};
 
 /// The addresses of one service's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,22 +35,59 @@ pub struct Parts<'a> {
     pub rotation: usize,
 }
 
+/// Builds the successor of `before` where nothing is set at run time.
+pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
+    build_with(parts, &Overrides::default(), before)
+}
+
+/// The successor of `before` in which nothing but overrides differs. Services whose overrides are the same
+/// are shared with it.
+pub fn override_again(before: &Snapshot, overrides: &Overrides, live: &Live, rotation: usize) -> Snapshot {
+    let addresses = BTreeMap::new();
+    let parts = Parts {
+        catalog: Arc::clone(&before.catalog),
+        addresses: &addresses,
+        answers: Arc::clone(&before.answers),
+        live,
+        rotation,
+    };
+    let services = before.services.iter().map(|(name, old)| {
+        let set = overrides.of(name);
+        let state = if *set == old.overrides {
+            Arc::clone(old)
+        } else {
+            let addresses = Addresses { vip: old.vip, previews: old.previews.clone() };
+            Arc::new(build_service(&parts, (&old.service, set), &addresses, Some(old)))
+        };
+        (name.clone(), state)
+    });
+    Snapshot {
+        services: services.collect(),
+        generation: before.generation + 1,
+        catalog: parts.catalog,
+        answers: parts.answers,
+    }
+}
+
 /// Builds the successor of `before`. Services that did not change are shared with it, down to the
 /// counters; the sequence of a split lives on where the weights are the same.
-pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
+pub fn build_with(parts: &Parts<'_>, overrides: &Overrides, before: Option<&Snapshot>) -> Snapshot {
     let mut services = BTreeMap::new();
     for (name, service) in &parts.catalog.services {
         let Some(addresses) = parts.addresses.get(name) else { continue };
         let old = before.and_then(|before| before.services.get(name));
         let state = match old {
             Some(old)
-                if *old.service == **service
+                if old.service == *service
+                    && old.overrides == *overrides.of(name)
                     && old.vip == addresses.vip
                     && old.previews == addresses.previews =>
             {
                 Arc::clone(old)
             }
-            old => Arc::new(build_service(parts, service, addresses, old.map(Arc::as_ref))),
+            old => {
+                Arc::new(build_service(parts, (service, overrides.of(name)), addresses, old.map(Arc::as_ref)))
+            }
         };
         services.insert(name.clone(), state);
     }
@@ -63,13 +101,13 @@ pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
 
 fn build_service(
     parts: &Parts<'_>,
-    service: &Arc<Service>,
+    (service, overrides): (&Arc<Service>, &ServiceOverrides),
     addresses: &Addresses,
     old: Option<&ServiceState>,
 ) -> ServiceState {
     let ports = service.ports.iter().map(|port| {
         let old = old.and_then(|old| old.port(port.listen));
-        build_port(parts, service, port, old)
+        build_port(parts, (service, overrides), port, old)
     });
     ServiceState {
         ports: ports.collect(),
@@ -77,15 +115,22 @@ fn build_service(
         service: Arc::clone(service),
         vip: addresses.vip,
         previews: addresses.previews.clone(),
+        overrides: overrides.clone(),
     }
 }
 
-fn build_port(parts: &Parts<'_>, service: &Service, port: &Port, old: Option<&PortState>) -> PortState {
+fn build_port(
+    parts: &Parts<'_>,
+    (service, overrides): (&Service, &ServiceOverrides),
+    port: &Port,
+    old: Option<&PortState>,
+) -> PortState {
+    let weights: Vec<Weight> = service.colors.iter().map(|color| overrides.weight(color)).collect();
     let colors = service.colors.iter().map(|color| {
         let old = old.and_then(|old| old.colors.iter().find(|old| old.name == color.name));
-        build_color(parts, service, (port, color), old)
+        build_color(parts, (service, overrides), (port, color), old)
     });
-    let split = build_split(&service.colors, parts.rotation, old);
+    let split = build_split((&service.colors, &weights), parts.rotation, old);
     let names = service.colors.iter().map(|color| color.name.as_str());
     let affinity = match service.policy.affinity {
         Affinity::None => None,
@@ -101,8 +146,12 @@ fn build_port(parts: &Parts<'_>, service: &Service, port: &Port, old: Option<&Po
 }
 
 /// The old sequence where names and weights are the same, else its successor.
-fn build_split(colors: &[Color], rotation: usize, old: Option<&PortState>) -> Arc<Split> {
-    let weights: Vec<u16> = colors.iter().map(|color| color.weight.get()).collect();
+fn build_split(
+    (colors, weights): (&[Color], &[Weight]),
+    rotation: usize,
+    old: Option<&PortState>,
+) -> Arc<Split> {
+    let weights: Vec<u16> = weights.iter().map(|weight| weight.get()).collect();
     let Some(old) = old else { return Arc::new(Split::new(weights, rotation)) };
     let same_names = old.colors.iter().map(|color| &color.name).eq(colors.iter().map(|color| &color.name));
     if same_names && old.split.weights() == weights {
@@ -119,7 +168,7 @@ fn build_split(colors: &[Color], rotation: usize, old: Option<&PortState>) -> Ar
 
 fn build_color(
     parts: &Parts<'_>,
-    service: &Service,
+    (service, overrides): (&Service, &ServiceOverrides),
     (port, color): (&Port, &Color),
     old: Option<&ColorState>,
 ) -> ColorState {
@@ -131,13 +180,15 @@ fn build_color(
             let address = endpoint.address(port);
             let weight = endpoint.weight.get();
             let live = parts.live.endpoint((&service.name, port.listen, &color.name), address);
-            EndpointState { address, weight, live, checked }
+            let is_disabled = overrides.disabled(&color.name, address).is_some();
+            let admission = if is_disabled { Admission::Disabled } else { Admission::Enabled };
+            EndpointState { address, weight, admission, live, checked }
         })
         .collect();
     ColorState {
         pick: build_pick(service.policy.balance, &endpoints, parts.rotation, old),
         name: color.name.clone(),
-        weight: color.weight,
+        weight: overrides.weight(color),
         fallback: color
             .fallback
             .as_ref()

@@ -1,5 +1,6 @@
 //! Gauges that are derived when somebody looks: weights, open and draining connections.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::connections::Connection;
@@ -24,7 +25,8 @@ pub struct OpenOfColor {
     pub color: ColorName,
     /// All of them.
     pub open: usize,
-    /// Those that will not be followed by others: the color's weight is 0 or their endpoint is gone.
+    /// Those that will not be followed by others: the color's weight is 0, or their endpoint is gone or
+    /// disabled.
     pub draining: usize,
     /// When the oldest draining one was accepted.
     pub oldest: Option<Instant>,
@@ -37,13 +39,14 @@ fn by_weight(connection: &Connection) -> bool {
 
 /// Adds up the open connections by service, port and color, gone ones included.
 pub fn open_connections(snapshot: &Snapshot, live: &Live) -> Vec<OpenOfColor> {
-    let mut sums = std::collections::BTreeMap::<_, OpenOfColor>::new();
+    let mut sums = BTreeMap::<_, OpenOfColor>::new();
     for endpoint in live.endpoints() {
         let color = snapshot
             .port(&endpoint.service, endpoint.port)
             .and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
-        let present =
-            color.is_some_and(|color| color.endpoints.iter().any(|e| e.address == endpoint.live.address));
+        let present = color.is_some_and(|color| {
+            color.endpoints.iter().any(|known| known.address == endpoint.live.address && known.is_enabled())
+        });
         let weighted = color.is_some_and(|color| !color.weight.is_zero());
         let (open, _) = endpoint.live.open.summary(|_| true);
         let (draining, oldest) =
@@ -87,10 +90,13 @@ fn set_health(service: &str, port: &PortState, set: &mut SetGauge<'_>) {
         let is_checked = color.endpoints.iter().any(|endpoint| endpoint.checked);
         let states = if is_checked { &CHECKED[..] } else { &[HealthState::Unchecked] };
         for state in states {
-            let count = color.endpoints.iter().filter(|endpoint| endpoint.health() == *state).count();
+            let enabled = color.endpoints.iter().filter(|endpoint| endpoint.is_enabled());
+            let count = enabled.filter(|endpoint| endpoint.health() == *state).count();
             let labels = [labels[0], labels[1], labels[2], ("state", state.label())];
             set(COLOR_ENDPOINTS, &labels, count as f64);
         }
+        let disabled = color.endpoints.iter().filter(|endpoint| !endpoint.is_enabled()).count();
+        set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "disabled")], disabled as f64);
         for endpoint in &color.endpoints {
             let up = match endpoint.health() {
                 HealthState::Healthy => 1.0,
@@ -108,9 +114,9 @@ pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
     live.series().replace_gauges(DERIVED, |set| {
         let snapshot = cell.load_full();
         for state in snapshot.services.values() {
-            for color in &state.service.colors {
+            for (index, color) in state.service.colors.iter().enumerate() {
                 let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
-                set(COLOR_WEIGHT, &labels, f64::from(color.weight.get()));
+                set(COLOR_WEIGHT, &labels, f64::from(state.weight(index).get()));
                 set(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
             }
             for port in &state.ports {

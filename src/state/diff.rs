@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::snapshot::Snapshot;
 use crate::model::{Catalog, Service, ServiceName};
 
 /// One difference, in words.
@@ -72,18 +73,19 @@ fn service_changes(old: &Service, new: &Service, changes: &mut Vec<Change>) {
     }
 }
 
-/// Removals that a reload only does when told so by hand: every endpoint of a color with weight, or
+/// Removals that a reload only does when told so by hand: every endpoint of a color with weight in effect, or
 /// two services or more that are more than a fifth of all, or the last one.
-pub fn risky_removals(before: &Catalog, after: &Catalog) -> Vec<String> {
+pub fn risky_removals(before: &Snapshot, after: &Catalog) -> Vec<String> {
     let mut risky = Vec::new();
     for (name, old) in &before.services {
         let Some(new) = after.services.get(name) else { continue };
-        for color in old.colors.iter().filter(|color| !color.weight.is_zero()) {
-            if new.color(&color.name).is_none() {
+        for color in &old.service.colors {
+            let weight = old.overrides.weight(color);
+            if !weight.is_zero() && new.color(&color.name).is_none() {
                 let count = color.endpoints.len();
                 risky.push(format!(
                     "{name}: color {} has weight {} and would lose all of its endpoints ({count})",
-                    color.name, color.weight
+                    color.name, weight
                 ));
             }
         }

@@ -1,4 +1,5 @@
-//! Drains: connections of endpoints that the configuration no longer names live until a deadline.
+//! Drains: connections of endpoints that the configuration no longer names, or that the operator disabled,
+//! live until a deadline.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ pub struct Drains {
 }
 
 impl Drains {
-    /// Starts drains of endpoints that `next` no longer names, and ends those of endpoints that came
+    /// Starts drains of endpoints that `next` no longer names or has disabled, and ends those of endpoints that came
     /// back. `timeout` says how long connections of a living endpoint may stay.
     pub fn follow(
         &mut self,
@@ -63,5 +64,7 @@ impl Drains {
 fn names(snapshot: &Snapshot, endpoint: &LivingEndpoint) -> bool {
     let Some((_, port)) = snapshot.port(&endpoint.service, endpoint.port) else { return false };
     let color = port.colors.iter().find(|color| color.name == endpoint.color);
-    color.is_some_and(|color| color.endpoints.iter().any(|known| known.address == endpoint.live.address))
+    color.is_some_and(|color| {
+        color.endpoints.iter().any(|known| known.address == endpoint.live.address && known.is_enabled())
+    })
 }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use super::answers::Answers;
 use super::health::HealthState;
 use super::live::{ColorLive, EndpointLive, PortLive};
+use super::overrides::{Admission, ServiceOverrides};
 use super::places::ServiceLive;
 use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
@@ -44,6 +45,8 @@ pub struct ServiceState {
     pub live: Arc<ServiceLive>,
     /// In the order of `service.ports`.
     pub ports: Vec<PortState>,
+    /// What is set at run time; weights and admissions in `ports` have it in them already.
+    pub overrides: ServiceOverrides,
 }
 
 /// One port of a service: the unit that the split is exact for.
@@ -66,7 +69,7 @@ pub struct PortState {
 pub struct ColorState {
     /// Its name.
     pub name: ColorName,
-    /// Weight in effect.
+    /// Weight in effect: the override's, else the configuration's.
     pub weight: Weight,
     /// Index of the color that takes its connections when all colors with weight are down.
     pub fallback: Option<usize>,
@@ -89,6 +92,8 @@ pub struct EndpointState {
     pub address: SocketAddr,
     /// Its share inside the color.
     pub weight: u16,
+    /// Whether the operator lets it have new connections.
+    pub admission: Admission,
     /// Its open connections and its health.
     pub live: Arc<EndpointLive>,
     /// Whether its service has checks, so that its health counts.
@@ -103,9 +108,10 @@ impl EndpointState {
 }
 
 impl ColorState {
-    /// Whether checks say of every endpoint that it does not work.
+    /// Whether checks say of every endpoint that may have connections that it does not work.
     pub fn is_down(&self) -> bool {
-        self.endpoints.iter().all(|endpoint| endpoint.health() == HealthState::Unhealthy)
+        let mut enabled = self.endpoints.iter().filter(|endpoint| endpoint.is_enabled());
+        enabled.all(|endpoint| endpoint.health() == HealthState::Unhealthy)
     }
 }
 
@@ -126,7 +132,19 @@ impl Snapshot {
     }
 }
 
+impl EndpointState {
+    /// Whether the operator lets it have new connections.
+    pub fn is_enabled(&self) -> bool {
+        self.admission == Admission::Enabled
+    }
+}
+
 impl ServiceState {
+    /// The weight in effect of the color at this index of `service.colors`.
+    pub fn weight(&self, index: usize) -> Weight {
+        self.service.colors.get(index).map_or(Weight::ZERO, |color| self.overrides.weight(color))
+    }
+
     /// The port that listens at `listen`.
     pub fn port(&self, listen: u16) -> Option<&PortState> {
         self.ports.iter().find(|port| port.port.listen == listen)

@@ -1,23 +1,22 @@
 //! The one writer: turns a valid catalog into the next snapshot, or refuses and changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
-use super::answers::Answers;
-use super::build::{Addresses, Parts, build};
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
 use super::drain::Drains;
+use super::journal::{Event, Journal};
 use super::live::{Live, LivingEndpoint};
+use super::overrides::{Actor, Cause, Edit, Overrides};
 use super::problems::Problems;
 use super::snapshot::{Snapshot, SnapshotCell};
-use super::vip::{Bounds, VipError, VipTable, Wanted};
-use crate::model::{Catalog, Service, ServiceName};
+use super::successor::{bounds, next_snapshot, serial, wanted};
+use super::vip::{VipError, VipTable};
+use crate::model::Catalog;
 
 /// The file of the state directory that keeps addresses.
 const VIPS: &str = "vips.json";
@@ -100,18 +99,30 @@ pub struct First {
     cell: SnapshotCell,
     kept: VipTable,
     vips: VipTable,
+    journal: Journal,
+    overrides: Overrides,
+    /// What the journal must be told of.
+    events: Vec<Event>,
+    at: u64,
 }
 
 impl First {
     /// Builds it.
     ///
     /// # Errors
-    /// A VIP cannot be given, or the kept addresses cannot be read.
+    /// A VIP cannot be given, or the kept addresses cannot be read. A damaged journal is no error: its last
+    /// verified weights are in effect, and the problem is shown.
     pub fn build(catalog: Catalog, base: &Base, now: Now) -> Result<Self, StartError> {
         let kept: VipTable = base.directory.read::<Kept>(VIPS)?.map(|kept| kept.leases).unwrap_or_default();
         let vips = kept.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let snapshot = next_snapshot(catalog, &vips, base, (None, serial(now)));
-        Ok(Self { cell: Arc::new(ArcSwap::from_pointee(snapshot)), kept, vips })
+        let journal = Journal::open(base.directory.path());
+        let mut overrides = journal.chain().overrides().clone();
+        let open = journal.chain().open_intent().filter(|_| journal.damage().is_none());
+        let ended = end_overrides(&mut overrides, &catalog, now);
+        let events = open.map(|intent| Event::Abandoned { intent }).into_iter().chain(ended).collect();
+        let snapshot = next_snapshot(catalog, &vips, base, (&overrides, serial(now)), None);
+        let (cell, at) = (Arc::new(ArcSwap::from_pointee(snapshot)), now.unix_seconds);
+        Ok(Self { cell, kept, vips, journal, overrides, events, at })
     }
 
     /// Where readers find the snapshot, now and later.
@@ -122,13 +133,16 @@ impl First {
 
 /// Owns the next snapshot. There is one in a process.
 pub struct Writer {
-    base: Base,
+    pub(super) base: Base,
     plane: Box<dyn DataPlane>,
     vips: VipTable,
     /// Whether `vips` is what the state directory holds.
     saved: Saved,
     drains: Drains,
     cell: SnapshotCell,
+    /// What is set at run time, as it is in effect.
+    pub(super) overrides: Overrides,
+    pub(super) journal: Arc<Mutex<Journal>>,
 }
 
 /// Whether addresses are on disk.
@@ -142,10 +156,13 @@ enum Saved {
 impl Writer {
     /// Carries out the first snapshot. What cannot be listened at is reported, and tried again.
     pub async fn start(first: First, base: Base, plane: Box<dyn DataPlane>) -> Self {
-        let First { cell, kept, vips } = first;
+        let First { cell, kept, vips, journal, overrides, events, at } = first;
         let snapshot = cell.load_full();
-        let mut writer = Self { base, plane, vips: kept, saved: Saved::Yes, drains: Drains::default(), cell };
+        let (drains, journal) = (Drains::default(), Arc::new(Mutex::new(journal)));
+        let mut writer =
+            Self { base, plane, vips: kept, saved: Saved::Yes, drains, cell, overrides, journal };
         writer.keep(vips).await;
+        writer.note(events, at).await;
         writer.plane.prepare_what_can_be(&snapshot).await;
         writer.plane.commit(&snapshot);
         writer
@@ -171,24 +188,44 @@ impl Writer {
         if !restart.is_empty() {
             return Err(Refusal::Restart(restart));
         }
-        let risky = risky_removals(&before.catalog, &catalog);
+        let risky = risky_removals(&before, &catalog);
         if removal == Removal::Guarded && !risky.is_empty() {
             return Err(Refusal::Removal(risky));
         }
         let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
-        let next = Arc::new(next_snapshot(catalog, &vips, &self.base, (Some(&before), serial(now))));
+        let mut overrides = self.overrides.clone();
+        let ended = end_overrides(&mut overrides, &catalog, now);
+        let next = next_snapshot(catalog, &vips, &self.base, (&overrides, serial(now)), Some(&before));
+        let next = Arc::new(next);
         self.plane.prepare(&next).await.map_err(Refusal::Listen)?;
         self.keep(vips).await;
-        self.cell.store(Arc::clone(&next));
-        self.plane.commit(&next);
-        self.follow_drains(&before, &next, now.instant);
-        Ok(changes(&before.catalog, &next.catalog))
+        self.swap(&before, &next, now.instant);
+        self.overrides = overrides;
+        let mut changes = changes(&before.catalog, &next.catalog);
+        if let Some(Event::Ended { edits, .. }) = &ended {
+            changes.extend(edits.iter().map(|edit| Change(edit.to_string())));
+        }
+        self.note(ended.into_iter().collect(), now.unix_seconds).await;
+        Ok(changes)
+    }
+
+    /// Makes `next`, which has the listeners of `before`, what is.
+    pub(super) async fn swap_overrides(&mut self, before: &Snapshot, next: &Arc<Snapshot>, now: Instant) {
+        self.plane.prepare_what_can_be(next).await;
+        self.swap(before, next, now);
+    }
+
+    /// The instant at which everything takes effect.
+    fn swap(&mut self, before: &Snapshot, next: &Arc<Snapshot>, now: Instant) {
+        self.cell.store(Arc::clone(next));
+        self.plane.commit(next);
+        self.follow_drains(before, next, now);
     }
 
     /// Cuts connections whose drain is over, lets go of series that nobody needs, and tries again what the
     /// disk would not take. Call it about every second.
-    pub async fn tick(&mut self, now: Instant) {
-        let cut = self.drains.cut_due(now);
+    pub async fn tick(&mut self, now: Now) {
+        let cut = self.drains.cut_due(now.instant);
         if cut > 0 {
             tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
         }
@@ -196,6 +233,7 @@ impl Writer {
         if self.saved == Saved::No {
             self.save().await;
         }
+        self.settle(now.unix_seconds).await;
     }
 
     /// Tries again what the data plane could not do. Call it about every second, but not while stopping.
@@ -245,6 +283,18 @@ impl Writer {
     }
 }
 
+/// Takes out of `overrides` what `catalog` ends, and says so for the journal.
+fn end_overrides(overrides: &mut Overrides, catalog: &Catalog, now: Now) -> Option<Event> {
+    let edits: Vec<Edit> = overrides.ended_by(catalog);
+    if edits.is_empty() {
+        return None;
+    }
+    let why = format!("the configuration is {} now", catalog.hash);
+    let cause = Cause { actor: Actor::configuration(), at: now.unix_seconds, why };
+    overrides.apply(&edits, &cause);
+    Some(Event::Ended { edits, cause })
+}
+
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -256,92 +306,7 @@ pub enum StartError {
     Refused(#[from] Refusal),
 }
 
-/// The successor of `before`; its name table is the same where no name changed. `serial` is that of the
-/// zones if one did.
-fn next_snapshot(
-    catalog: Catalog,
-    vips: &VipTable,
-    base: &Base,
-    (before, serial): (Option<&Snapshot>, u32),
-) -> Snapshot {
-    let addresses = addresses(&catalog, vips);
-    let same = before.filter(|before| same_names(before, &catalog, &addresses));
-    let answers = match same {
-        Some(before) => Arc::clone(&before.answers),
-        None => Answers::build(&catalog, &addresses, serial),
-    };
-    let parts = Parts {
-        catalog: Arc::new(catalog),
-        addresses: &addresses,
-        answers,
-        live: &base.live,
-        rotation: base.rotation,
-    };
-    build(&parts, before)
-}
-
-/// Whether DNS answers the same for both.
-fn same_names(before: &Snapshot, catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>) -> bool {
-    let (old, new) = (&before.catalog.settings, &catalog.settings);
-    let same_service = |(name, addresses): (&ServiceName, &Addresses)| {
-        let (Some(old), Some(new)) = (before.services.get(name), catalog.services.get(name)) else {
-            return false;
-        };
-        let colors =
-            |service: &Service| service.colors.iter().map(|color| color.name.clone()).collect::<Vec<_>>();
-        old.vip == addresses.vip
-            && old.previews == addresses.previews
-            && old.service.ports == new.ports
-            && colors(&old.service) == colors(new)
-    };
-    old.dns == new.dns
-        && old.vip.pool == new.vip.pool
-        && before.services.len() == addresses.len()
-        && addresses.iter().all(same_service)
-}
-
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Kept {
     leases: VipTable,
-}
-
-/// The preview name of a color without the zone.
-fn preview_name(service: &Service, color: usize) -> String {
-    format!("{}.{}", service.colors[color].name, service.name)
-}
-
-/// Serial of the zones: seconds since 1970 grow with every change and over restarts, as resolvers that
-/// compare them expect (RFC 1982), until 2106.
-fn serial(now: Now) -> u32 {
-    u32::try_from(now.unix_seconds & u64::from(u32::MAX)).unwrap_or_default()
-}
-
-fn wanted(catalog: &Catalog) -> Vec<Wanted> {
-    let of_service = |service: &Arc<Service>| {
-        let own = Wanted { name: service.name.to_string(), explicit: service.vip };
-        let previews = (0..service.colors.len()).map(|color| preview_name(service, color));
-        let previews = previews.map(|name| Wanted { name, explicit: None });
-        std::iter::once(own).chain(previews).collect::<Vec<_>>()
-    };
-    catalog.services.values().flat_map(of_service).collect()
-}
-
-fn bounds(catalog: &Catalog, now: Now) -> Bounds {
-    let listen = catalog.settings.dns.listen.iter().filter_map(|address| match address.ip() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
-    let reserved: BTreeSet<Ipv4Addr> = listen.collect();
-    Bounds { pool: catalog.settings.vip.pool, reserved, now: now.unix_seconds }
-}
-
-fn addresses(catalog: &Catalog, vips: &VipTable) -> BTreeMap<ServiceName, Addresses> {
-    let given = vips.addresses();
-    let of_service = |service: &Arc<Service>| {
-        let vip = *given.get(service.name.as_str())?;
-        let previews =
-            (0..service.colors.len()).map(|color| given.get(preview_name(service, color).as_str()).copied());
-        Some((service.name.clone(), Addresses { vip, previews: previews.collect::<Option<_>>()? }))
-    };
-    catalog.services.values().filter_map(of_service).collect()
 }

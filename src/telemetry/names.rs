@@ -191,6 +191,13 @@ pub const BUILD_INFO: Family = gauge("teal_build_info", "1, with the version.");
 pub const LISTENERS_FAILED: Family =
     gauge("teal_listeners_failed", "Addresses that teal should listen at and cannot.");
 
+/// No labels.
+pub const JOURNAL_DAMAGED: Family =
+    gauge("teal_journal_damaged", "1 while the journal is damaged and changes are refused, else 0.");
+/// No labels.
+pub const JOURNAL_UNRECORDED: Family =
+    gauge("teal_journal_unrecorded", "Records that wait for the journal's disk to be writable.");
+
 /// Families by service, port or color, which are removable.
 pub const REMOVABLE: &[Family] = &[
     SPLIT_DECISIONS,
@@ -234,4 +241,6 @@ pub const ORDINARY: &[Family] = &[
     CONNECTION_LOG_DROPPED,
     BUILD_INFO,
     LISTENERS_FAILED,
+    JOURNAL_DAMAGED,
+    JOURNAL_UNRECORDED,
 ];

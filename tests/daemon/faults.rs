@@ -89,7 +89,7 @@ fn a_metrics_listener_without_room_does_not_touch_the_rest() {
 }
 
 /// The daemon with a state directory of 64 KiB, in a mount namespace of its own.
-fn with_small_disk(place: &Place) -> Command {
+pub fn with_small_disk(place: &Place) -> Command {
     fs::create_dir(place.state()).unwrap();
     let command = place.command();
     let mut unshare = Command::new("unshare");
@@ -101,7 +101,7 @@ fn with_small_disk(place: &Place) -> Command {
 }
 
 /// Whether this user may make mount namespaces.
-fn can_mount(place: &Place) -> bool {
+pub fn can_mount(place: &Place) -> bool {
     let probe = place.path("probe");
     fs::create_dir(&probe).unwrap();
     let mount = format!("mount -t tmpfs none '{}'", probe.display());

@@ -12,6 +12,8 @@ mod faults;
 mod health;
 mod limits;
 mod listen;
+mod overrides;
+mod overrides_faults;
 mod process;
 mod reload;
 mod start;
