@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use teal::balance::{RoundRobin, Schedule, Split};
+use teal::balance::{Schedule, Split};
 
 /// Weights of two and of eight colors, with short and with long cycles.
 const WEIGHTS: [(&str, &[u16]); 4] = [
@@ -61,16 +61,5 @@ fn build(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn pick(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("pick");
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    let pick = RoundRobin::new(&[1, 1, 2]).expect("weights above 0");
-    let places = std::sync::atomic::AtomicU64::new(0);
-    group.bench_function("3_endpoints", |bencher| {
-        bencher.iter(|| pick.endpoint(pick.take(&places), |_| false));
-    });
-    group.finish();
-}
-
-criterion_group!(all, decide, build, pick);
+criterion_group!(all, decide, build);
 criterion_main!(all);

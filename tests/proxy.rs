@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::{
-    Backend, Down, House, Silent, ask, assert_refused, blue, connect, eventually, green, read_all, reset,
+    Backend, Down, House, Silent, ask, ask_from, assert_refused, blue, connect, eventually, green, read_all,
+    reset,
 };
 use teal::model::testing::{catalog, service};
-use teal::model::{AcceptRate, AllowFrom, ConnectionLimits, OnColorDown};
+use teal::model::{AcceptRate, Affinity, AllowFrom, Balance, ConnectionLimits, OnColorDown};
 use teal::proxy::{Via, wanted};
 use teal::state::{ClosedReason, ErrorReason};
 
@@ -44,6 +45,87 @@ fn a_refused_try_goes_to_another_endpoint_of_the_color() {
 }
 
 #[test]
+fn a_single_endpoint_that_lost_a_syn_is_tried_again() {
+    let silent = Silent::new();
+    let mut a = service("a", 0, vec![blue(1, &[silent.address])]);
+    (a.policy.connect_timeout, a.policy.retries) = (Duration::from_millis(50), 1000);
+    a.policy.connect_total_timeout = Duration::from_secs(60);
+    let house = House::new(vec![a]);
+    let client = connect(house.vip());
+    eventually("a second try", || house.retries("blue") >= 1);
+    silent.begin_to_answer();
+    eventually("it is served", || house.served("blue") == 1);
+    drop(client);
+}
+
+#[test]
+fn least_connections_fill_endpoints_evenly_and_leave_nothing_behind() {
+    let backends = [Backend::echo(), Backend::echo(), Backend::echo(), Backend::echo()];
+    let mut a = service("a", 0, vec![blue(1, &backends.each_ref().map(|backend| backend.address))]);
+    a.policy.balance = Balance::LeastConnections;
+    let house = House::new(vec![a]);
+    let mut held = Vec::new();
+    for count in 1..=80 {
+        held.push(connect(house.vip()));
+        // One after the other: what threads do at the same moment does not matter here.
+        eventually("the connection is served", || house.open("blue") == count);
+    }
+    let places = || {
+        house.color("blue", |color| color.endpoints.iter().map(|e| e.live.places.taken()).collect::<Vec<_>>())
+    };
+    assert!(places().iter().all(|taken| (18..=22).contains(taken)), "{:?}", places());
+    drop(held);
+    eventually("all have ended", || house.open("blue") == 0);
+    eventually("no place is taken", || places() == [0; 4]);
+}
+
+#[test]
+fn a_source_stays_with_its_endpoint_and_a_dead_one_is_left_for_the_next() {
+    let (down, others) = (Down::new(), [Backend::saying("one"), Backend::saying("two")]);
+    let service = |endpoints: &[SocketAddr]| {
+        let mut a = service("a", 0, vec![blue(1, endpoints)]);
+        a.policy.balance = Balance::SourceHash;
+        a
+    };
+    let house = House::new(vec![service(&others.each_ref().map(|backend| backend.address))]);
+    let mine = ask(house.vip());
+    // Other source ports, and later the endpoints in another order and a dead one among them.
+    for _ in 0..20 {
+        assert_eq!(ask(house.vip()), mine);
+    }
+    house.apply(vec![service(&[down.address, others[1].address, others[0].address])]);
+    for _ in 0..20 {
+        assert_eq!(ask(house.vip()), mine);
+    }
+}
+
+#[test]
+fn with_affinity_clients_only_move_to_the_color_that_grows() {
+    let (one, other) = (Backend::saying("blue"), Backend::saying("green"));
+    let of = |weight| {
+        let mut a =
+            service("a", 0, vec![blue(100 - weight, &[one.address]), green(weight, &[other.address])]);
+        a.policy.affinity = Affinity::SourceIp;
+        vec![a]
+    };
+    let house = House::new(of(0));
+    let mut on_green = vec![false; 60];
+    for weight in [0, 10, 25, 50, 100] {
+        house.apply(of(weight));
+        for (client, was_green) in (1..).zip(&mut on_green) {
+            let is_green = ask_from([127, 0, 99, client].into(), house.vip()) == "green";
+            assert!(is_green || !*was_green, "client {client} went back at {weight}");
+            *was_green = is_green;
+        }
+        let count = on_green.iter().filter(|is_green| **is_green).count();
+        let (least, most) = [(0, 0), (1, 15), (5, 28), (17, 43), (60, 60)]
+            [[0, 10, 25, 50, 100].iter().position(|step| *step == weight).unwrap()];
+        assert!((least..=most).contains(&count), "{count} of 60 clients on green at {weight}");
+    }
+    assert_eq!((house.decided("blue") + house.decided("green"), house.violations()), (300, 0));
+}
+
+#[test]
 fn a_silent_endpoint_costs_a_timeout_and_another_one_serves() {
     let (silent, up) = (Silent::new(), Backend::saying("up"));
     let mut a = service("a", 0, vec![blue(1, &[silent.address, up.address])]);
@@ -51,6 +133,45 @@ fn a_silent_endpoint_costs_a_timeout_and_another_one_serves() {
     let house = House::new(vec![a]);
     assert_eq!(ask(house.vip()), "up");
     assert_eq!(house.retries("blue"), 1);
+}
+
+/// Uses up the retry budget of service "a", for longer than a test takes.
+fn exhaust_retry_budget(house: &House) {
+    let snapshot = house.snapshot.load();
+    let budget = &snapshot.services["a"].ports[0].live.retry_budget;
+    // In every bucket of a window in the future, so that retries of now cannot displace them all.
+    for second in 1000..1010 {
+        for _ in 0..100 {
+            budget.note_connection(second);
+            assert!(budget.take(second, 100));
+        }
+    }
+}
+
+#[test]
+fn without_retry_budget_a_connection_is_not_retried_but_spills() {
+    let (down, up, other) = (Down::new(), Backend::saying("blue"), Backend::saying("green"));
+    let of = |green_weight| {
+        let colors = vec![blue(1000, &[down.address, up.address]), green(green_weight, &[other.address])];
+        let mut a = service("a", 0, colors);
+        a.policy.retry_budget_percent = 0;
+        vec![a]
+    };
+    let house = House::new(of(0));
+    exhaust_retry_budget(&house);
+    for _ in 0..5 {
+        assert_refused(house.vip());
+        assert_eq!(ask(house.vip()), "blue");
+    }
+    let exhausted =
+        || house.color("blue", |color| color.live.retry_budget_exhausted().load(Ordering::Relaxed));
+    assert_eq!((exhausted(), house.retries("blue"), house.errors("blue", ErrorReason::Refused)), (5, 0, 5));
+    // A further color is no retry: it must serve what it can.
+    house.apply(of(1));
+    for _ in 0..10 {
+        assert!(!ask(house.vip()).is_empty());
+    }
+    assert_eq!((exhausted(), house.served("green"), house.errors("blue", ErrorReason::Refused)), (10, 5, 5));
 }
 
 #[test]

@@ -55,8 +55,9 @@ const IMPURE: &[&str] = &[
 const STARTERS: &[&str] =
     &["daemon/", "cli/", "net/workers.rs", "proxy/", "dns/tcp.rs", "admin/server.rs", "net/rtnl.rs"];
 
-/// Lines that a file of the house may have.
+/// Lines that a file of the house may have, and one that is a list of cases.
 const LINES_MAX: usize = 400;
+const TEST_LINES_MAX: usize = 600;
 
 struct Source {
     /// Relative to `src`.
@@ -165,7 +166,7 @@ fn files_say_what_they_own_and_stay_readable() {
         if !source.code.starts_with("//!") {
             wrong.push(format!("{} does not open with //!", source.path));
         }
-        if source.lines > LINES_MAX {
+        if source.lines > if is_test(&source) { TEST_LINES_MAX } else { LINES_MAX } {
             wrong.push(format!("{} has {} lines", source.path, source.lines));
         }
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use teal::model::{
-    AdminSettings, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port, PortName,
-    ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
+    AdminSettings, Affinity, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint,
+    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port,
+    PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight,
+    Zone,
 };
 use teal::state::build::Addresses;
 
@@ -73,6 +74,7 @@ fn policy() -> Policy {
         connect_timeout: Duration::from_secs(1),
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
+        retry_budget_percent: 20,
         idle_timeout: None,
         half_close_timeout: None,
         max_connection_age: None,
@@ -83,6 +85,7 @@ fn policy() -> Policy {
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
+        affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
         health: HealthCheck::None,
     }

@@ -83,6 +83,9 @@ pub struct ServiceReport {
     pub vip: Ipv4Addr,
     /// The app that it is a member of.
     pub app: Option<String>,
+    /// What chooses the color of a client instead of the split: `source_ip`. The split is then by client,
+    /// and exact no more.
+    pub affinity: Option<String>,
     /// Its ports.
     pub ports: Vec<PortReport>,
     /// Its colors, in order of name.
@@ -98,7 +101,7 @@ pub struct PortReport {
     pub name: Option<String>,
     /// Further addresses.
     pub expose: Vec<SocketAddr>,
-    /// Decisions of the split since the weights last changed.
+    /// Decisions of the split since the weights last changed; affinity's do not count.
     pub decided: u64,
 }
 
@@ -117,7 +120,7 @@ pub struct ColorReport {
     pub preview: Ipv4Addr,
     /// The color that takes over when all colors with weight are down.
     pub fallback: Option<String>,
-    /// Decisions of the split since the daemon started.
+    /// Decisions of the split or of affinity since the daemon started.
     pub decisions: u64,
     /// Connections served since the daemon started.
     pub served: u64,

@@ -9,7 +9,7 @@ use super::report::{
     ColorReport, ConfigurationReport, DnsReport, EndpointReport, PortReport, ProblemReport, ServiceReport,
     StatusReport,
 };
-use crate::model::{Catalog, ColorName, ServiceName};
+use crate::model::{Affinity, Catalog, ColorName, ServiceName};
 use crate::state::collect::{OpenOfColor, open_connections};
 use crate::state::{ServiceState, Snapshot};
 
@@ -75,6 +75,10 @@ fn service(state: &ServiceState, catalog: &Catalog, open: &OpenByColor, now: Ins
         name: state.service.name.to_string(),
         vip: state.vip,
         app: app.map(|(name, _)| name.to_string()),
+        affinity: match state.service.policy.affinity {
+            Affinity::None => None,
+            Affinity::SourceIp => Some("source_ip".to_owned()),
+        },
         ports: state.ports.iter().map(port).collect(),
         colors: (0..state.service.colors.len()).map(|index| color(state, index, open, now)).collect(),
     }

@@ -1,60 +1,117 @@
-//! The pick: which endpoint of a color gets a connection. One algorithm a file; this is round robin.
+//! The pick: which endpoint of a color gets a connection. One algorithm a file; this is the choice
+//! between them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicU64;
 
-use super::schedule::Schedule;
+use super::least_connections::LeastConnections;
+use super::round_robin::RoundRobin;
+use super::source_hash::SourceHash;
+use crate::model::Balance;
 
-/// Endpoints in turn, each as often as its weight says, whatever the number of threads.
+/// Picks endpoints of one color on one port, named by their index. Immutable: what moves from connection
+/// to connection is the color's counter of places, which outlives it.
 #[derive(Debug)]
-pub struct RoundRobin {
-    schedule: Schedule,
+pub enum Pick {
+    /// In turn.
+    RoundRobin(RoundRobin),
+    /// The less busy of two.
+    LeastConnections(LeastConnections),
+    /// The client's own.
+    SourceHash(SourceHash),
 }
 
-impl RoundRobin {
-    /// In turn over endpoints with these weights (each above 0). `None` when there is none, or when the
-    /// reduced weights sum up to more than [`Schedule::PLACES_MAX`].
-    pub fn new(weights: &[u16]) -> Option<Self> {
-        Schedule::new(weights, 0).map(|schedule| Self { schedule })
+impl Pick {
+    /// Picks by `balance` among endpoints with these addresses and weights (each above 0). `seed` differs
+    /// from host to host, for algorithms whose hosts should not move in step.
+    ///
+    /// `None` when there is no endpoint, or when the sum of the weights is too large for round robin
+    /// (see [`RoundRobin::new`]).
+    pub fn new(balance: Balance, endpoints: &[(SocketAddr, u16)], seed: u64) -> Option<Self> {
+        let weights = || endpoints.iter().map(|(_, weight)| *weight).collect::<Vec<_>>();
+        match balance {
+            Balance::RoundRobin => RoundRobin::new(&weights()).map(Self::RoundRobin),
+            Balance::LeastConnections => LeastConnections::new(&weights(), seed).map(Self::LeastConnections),
+            Balance::SourceHash => SourceHash::new(endpoints).map(Self::SourceHash),
+        }
     }
 
-    /// Takes the next place of the sequence that `places` counts. Keep what comes back for the
-    /// connection: [`Self::endpoint`] then says whom to try.
-    pub fn take(&self, places: &AtomicU64) -> u64 {
-        places.fetch_add(1, Ordering::Relaxed)
+    /// Which algorithm it is.
+    pub fn balance(&self) -> Balance {
+        match self {
+            Self::RoundRobin(_) => Balance::RoundRobin,
+            Self::LeastConnections(_) => Balance::LeastConnections,
+            Self::SourceHash(_) => Balance::SourceHash,
+        }
     }
 
-    /// The endpoint for a connection that took `place`: the first one from there on that is not
-    /// `excluded`. `None` when all are. A retry goes on in the same sequence without moving it, so
-    /// that a dead endpoint does not change whose turn it is.
-    pub fn endpoint(&self, place: u64, excluded: impl Fn(usize) -> bool) -> Option<usize> {
-        (0..self.schedule.period()).map(|step| self.schedule.at(place + step)).find(|index| !excluded(*index))
+    /// What decides for one connection from `client`, over all of its tries: a place in the sequence that
+    /// `places` counts, or what the client hashes to.
+    pub fn take(&self, places: &AtomicU64, client: IpAddr) -> u64 {
+        match self {
+            Self::RoundRobin(pick) => pick.take(places),
+            Self::LeastConnections(pick) => pick.take(places),
+            Self::SourceHash(pick) => pick.take(client),
+        }
+    }
+
+    /// The endpoint to try for a connection that took `place`, among those that are not `excluded`; `None`
+    /// when all are. `open` says how many connections an endpoint has.
+    pub fn endpoint(
+        &self,
+        place: u64,
+        excluded: impl Fn(usize) -> bool,
+        open: impl Fn(usize) -> u32,
+    ) -> Option<usize> {
+        match self {
+            Self::RoundRobin(pick) => pick.endpoint(place, excluded),
+            Self::LeastConnections(pick) => pick.endpoint(place, excluded, open),
+            Self::SourceHash(pick) => pick.endpoint(place, excluded),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[test]
-    fn endpoints_come_in_turn_by_weight() {
-        let pick = RoundRobin::new(&[1, 2, 1]).unwrap();
-        let places = AtomicU64::new(0);
-        let mut turns = [0; 3];
-        for _ in 0..400 {
-            turns[pick.endpoint(pick.take(&places), |_| false).unwrap()] += 1;
+    fn balance() -> impl Strategy<Value = Balance> {
+        prop_oneof![Just(Balance::RoundRobin), Just(Balance::LeastConnections), Just(Balance::SourceHash),]
+    }
+
+    proptest! {
+        /// Promise 6, for every algorithm: tries visit every endpoint once.
+        #[test]
+        fn tries_go_to_every_endpoint_once_before_they_end(
+            balance in balance(),
+            endpoints in prop::collection::vec((1u16..=20, 0u32..50), 1..40),
+            place in any::<u64>(),
+            client in any::<u32>(),
+        ) {
+            let members: Vec<_> = endpoints
+                .iter()
+                .enumerate()
+                .map(|(index, (weight, _))| (SocketAddr::from(([10, 0, 0, 1], u16::try_from(index).unwrap())), *weight))
+                .collect();
+            let pick = Pick::new(balance, &members, 7).unwrap();
+            let place = pick.take(&AtomicU64::new(place), IpAddr::V4(client.into()));
+            let mut tried = Vec::new();
+            while let Some(index) =
+                pick.endpoint(place, |index| tried.contains(&index), |index| endpoints[index].1)
+            {
+                prop_assert!(!tried.contains(&index));
+                tried.push(index);
+            }
+            tried.sort_unstable();
+            prop_assert!(tried.into_iter().eq(0..endpoints.len()));
         }
-        assert_eq!(turns, [100, 200, 100]);
     }
 
     #[test]
-    fn a_retry_never_goes_to_one_twice_while_another_is_left() {
-        let pick = RoundRobin::new(&[1, 5, 1]).unwrap();
-        let place = pick.take(&AtomicU64::new(3));
-        let mut tried = Vec::new();
-        while let Some(index) = pick.endpoint(place, |index| tried.contains(&index)) {
-            tried.push(index);
+    fn no_endpoint_is_no_pick() {
+        for balance in [Balance::RoundRobin, Balance::LeastConnections, Balance::SourceHash] {
+            assert!(Pick::new(balance, &[], 0).is_none());
         }
-        tried.sort_unstable();
-        assert_eq!(tried, [0, 1, 2]);
     }
 }

@@ -14,7 +14,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// Prints a report as JSON.
 ///
 /// # Errors
-/// As for [`print`].
+/// As for [`print()`].
 pub fn print_json(report: &impl serde::Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(report).map_err(io::Error::other)?;
     print(&(text + "\n"))

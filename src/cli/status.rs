@@ -56,6 +56,12 @@ fn render(report: &StatusReport, with_endpoints: bool) -> String {
     let mut text = head(report);
     text.push('\n');
     text.push_str(&services(&report.services));
+    for service in &report.services {
+        if let Some(affinity) = &service.affinity {
+            let name = &service.name;
+            let _ = writeln!(text, "{name}: affinity {affinity}, the split is by client and not exact");
+        }
+    }
     if with_endpoints {
         text.push('\n');
         text.push_str(&endpoints(&report.services));

@@ -82,7 +82,7 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 4] = ["affinity", "on_all_down", "outlier", "slow_start"];
+const POLICY_LATER: [&str; 3] = ["on_all_down", "outlier", "slow_start"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -90,6 +90,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
+        key("retry_budget_percent", "20"),
         key("idle_timeout", "\"10m\""),
         key("half_close_timeout", "\"1m\""),
         key("max_connection_age", "\"24h\""),
@@ -103,6 +104,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
+        key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
         key("health", "{ kind = \"none\" }"),
     ],
@@ -119,6 +121,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
+        key("retry_budget_percent", "20"),
         key("idle_timeout", "\"10m\""),
         key("half_close_timeout", "\"1m\""),
         key("max_connection_age", "\"24h\""),
@@ -132,6 +135,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("keepalive", "\"60s\""),
         key("drain_timeout", "\"10m\""),
         key("balance", "\"round_robin\""),
+        key("affinity", "\"source_ip\""),
         key("on_color_down", "\"spill\""),
         key("health", "{ kind = \"none\" }"),
     ],

@@ -9,10 +9,12 @@ use super::keys::{self, Schema};
 use super::limits::{self, LimitsDraft};
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{AllowFrom, Balance, ConnectionLimits, HealthCheck, OnColorDown, Policy};
+use crate::model::{Affinity, AllowFrom, Balance, ConnectionLimits, HealthCheck, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
+/// As many as `retries` can ask for: no bound at all.
+const RETRY_BUDGET_MAX: u32 = 100 * RETRIES_MAX;
 const CONNECT_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 60_000);
 const CONNECT_TOTAL_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1, 600_000);
 const IDLE_TIMEOUT: DurationBounds = DurationBounds::milliseconds(1_000, 7 * 86_400_000);
@@ -28,6 +30,7 @@ pub fn default_policy() -> Policy {
         connect_timeout: Duration::from_secs(1),
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
+        retry_budget_percent: 20,
         idle_timeout: None,
         half_close_timeout: None,
         max_connection_age: None,
@@ -38,6 +41,7 @@ pub fn default_policy() -> Policy {
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
+        affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
         health: HealthCheck::None,
     }
@@ -49,6 +53,7 @@ pub(super) struct PolicyDraft {
     connect_timeout: Option<Placed<Duration>>,
     connect_total_timeout: Option<Placed<Duration>>,
     retries: Option<u32>,
+    retry_budget_percent: Option<u32>,
     idle_timeout: Option<OrOff>,
     half_close_timeout: Option<OrOff>,
     max_connection_age: Option<OrOff>,
@@ -59,6 +64,7 @@ pub(super) struct PolicyDraft {
     keepalive: Option<OrOff>,
     drain_timeout: Option<Duration>,
     balance: Option<Balance>,
+    affinity: Option<Affinity>,
     on_color_down: Option<OnColorDown>,
     health: Option<HealthCheck>,
 }
@@ -71,6 +77,7 @@ impl PolicyDraft {
             connect_timeout: in_place(self.connect_timeout, base.connect_timeout),
             connect_total_timeout: in_place(self.connect_total_timeout, base.connect_total_timeout),
             retries: self.retries.unwrap_or(base.retries),
+            retry_budget_percent: self.retry_budget_percent.unwrap_or(base.retry_budget_percent),
             idle_timeout: self.idle_timeout.map_or(base.idle_timeout, OrOff::duration),
             half_close_timeout: self.half_close_timeout.map_or(base.half_close_timeout, OrOff::duration),
             max_connection_age: self.max_connection_age.map_or(base.max_connection_age, OrOff::duration),
@@ -85,6 +92,7 @@ impl PolicyDraft {
             keepalive: self.keepalive.map_or(base.keepalive, OrOff::duration),
             drain_timeout: self.drain_timeout.unwrap_or(base.drain_timeout),
             balance: self.balance.unwrap_or(base.balance),
+            affinity: self.affinity.unwrap_or(base.affinity),
             on_color_down: self.on_color_down.unwrap_or(base.on_color_down),
             health: self.health.unwrap_or(base.health),
         }
@@ -102,6 +110,9 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
         retries: get("retries")
             .and_then(|value| scalar::bounded(&value, 0, RETRIES_MAX, findings))
             .map(|retries| retries.value),
+        retry_budget_percent: get("retry_budget_percent")
+            .and_then(|value| scalar::bounded(&value, 0, RETRY_BUDGET_MAX, findings))
+            .map(|percent| percent.value),
         idle_timeout: get("idle_timeout")
             .and_then(|value| scalar::duration_or_off(&value, &IDLE_TIMEOUT, findings)),
         half_close_timeout: get("half_close_timeout")
@@ -118,14 +129,24 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
             .and_then(|value| scalar::duration(&value, &DRAIN_TIMEOUT, findings))
             .map(|timeout| timeout.value),
         balance: get("balance").and_then(|value| balance(&value, findings)),
+        affinity: get("affinity").and_then(|value| affinity(&value, findings)),
         on_color_down: get("on_color_down").and_then(|value| on_color_down(&value, findings)),
         health: get("health").and_then(|value| health(&value, findings)),
     }
 }
 
 fn balance(value: &Value<'_>, findings: &mut Findings) -> Option<Balance> {
-    let words =
-        Words { now: &[("round_robin", Balance::RoundRobin)], later: &["least_connections", "source_hash"] };
+    let now = &[
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("source_hash", Balance::SourceHash),
+    ];
+    let words = Words { now, later: &[] };
+    scalar::word(value, &words, findings)
+}
+
+fn affinity(value: &Value<'_>, findings: &mut Findings) -> Option<Affinity> {
+    let words = Words { now: &[("none", Affinity::None), ("source_ip", Affinity::SourceIp)], later: &[] };
     scalar::word(value, &words, findings)
 }
 

@@ -155,6 +155,28 @@ fn a_service_keeps_the_defaults_that_it_does_not_set() {
 }
 
 #[test]
+fn words_mean_what_they_say() {
+    use crate::model::{Affinity, Balance};
+    let policy = |keys: &str| {
+        let text = format!(
+            "[services.web]\n{keys}\nports = [{{ listen = 80 }}]\n\
+             colors.blue = {{ weight = 1, endpoints = [\"10.0.0.1\"] }}\n"
+        );
+        service(&text).policy.clone()
+    };
+    for (word, balance) in [
+        ("round_robin", Balance::RoundRobin),
+        ("least_connections", Balance::LeastConnections),
+        ("source_hash", Balance::SourceHash),
+    ] {
+        assert_eq!(policy(&format!("balance = \"{word}\"")).balance, balance);
+    }
+    assert_eq!(policy("affinity = \"none\"").affinity, Affinity::None);
+    assert_eq!(policy("affinity = \"source_ip\"").affinity, Affinity::SourceIp);
+    assert_eq!(policy("retry_budget_percent = 0").retry_budget_percent, 0);
+}
+
+#[test]
 fn listeners_may_leave_the_port_to_the_kernel_any_number_of_times() {
     let text = "[dns]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n[metrics]\nlisten = \"127.0.0.1:0\"\n\
                 [limits]\nmax_connections = 7\n";

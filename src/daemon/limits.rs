@@ -6,8 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::model::{Catalog, MaxConnections, Service};
 
-/// Descriptors that DNS, the control socket, metrics, files and event queues need at most.
-const RESERVE: u64 = 512;
+/// Descriptors that DNS, the control socket, metrics, pipes for bulk, files and event queues need at most.
+const RESERVE: u64 = 640;
 /// Of a small limit, at most this part is kept in reserve: one in so many.
 const RESERVE_FRACTION: u64 = 4;
 /// A served connection has one descriptor on each side.
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn auto_takes_what_is_left_after_the_reserve() {
         assert_eq!(max_connections(MaxConnections::Auto, 1024, 68), Ok(350));
-        assert_eq!(max_connections(MaxConnections::Auto, 65_536, 24), Ok(32_500));
+        assert_eq!(max_connections(MaxConnections::Auto, 65_536, 24), Ok(32_436));
         assert_eq!(max_connections(MaxConnections::Auto, 100, 500), Ok(0));
     }
 

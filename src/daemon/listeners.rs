@@ -31,7 +31,7 @@ pub fn explain(address: SocketAddr, error: &io::Error) -> String {
 /// What to do when an address cannot be listened at.
 pub fn advice(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "stop that one or choose another address".to_owned(),
+        io::ErrorKind::AddrInUse => "stop what holds it or choose another address".to_owned(),
         io::ErrorKind::PermissionDenied => format!(
             "ports below {} need CAP_NET_BIND_SERVICE: grant it (the packaged unit does) or choose a higher port",
             first_unprivileged_port()

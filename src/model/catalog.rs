@@ -113,6 +113,8 @@ pub struct Policy {
     pub connect_total_timeout: Duration,
     /// Further tries after the first one inside a color.
     pub retries: u32,
+    /// How many retries there may be for 100 connections of the last seconds, per service and port.
+    pub retry_budget_percent: u32,
     /// A connection on which nothing moved for so long is closed; never when absent.
     pub idle_timeout: Option<Duration>,
     /// The same once one side has said FIN and the other has not; never when absent.
@@ -135,6 +137,8 @@ pub struct Policy {
     pub drain_timeout: Duration,
     /// How an endpoint is picked inside a color.
     pub balance: Balance,
+    /// Whether connections are split, or clients.
+    pub affinity: Affinity,
     /// What happens to connections of a color of which no endpoint can be reached.
     pub on_color_down: OnColorDown,
     /// How the health of endpoints is found out.
@@ -155,6 +159,19 @@ pub enum ProxyProtocol {
 pub enum Balance {
     /// In turn, each as often as its weight says.
     RoundRobin,
+    /// Of two, the one with fewer open connections for its weight.
+    LeastConnections,
+    /// Each client its own, by its source address.
+    SourceHash,
+}
+
+/// What a color is chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    /// By turns of the split, connection by connection.
+    None,
+    /// By the client's source address.
+    SourceIp,
 }
 
 /// What happens when a color is down.

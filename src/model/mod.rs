@@ -14,7 +14,8 @@ pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
 pub use catalog::{
-    App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, ProxyProtocol, Service,
+    Affinity, App, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, ProxyProtocol,
+    Service,
 };
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};

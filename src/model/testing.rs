@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
-use super::catalog::{Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service};
+use super::catalog::{
+    Affinity, Balance, Catalog, Color, Endpoint, HealthCheck, OnColorDown, Policy, Port, Service,
+};
 use super::limits::ConnectionLimits;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
@@ -44,6 +46,7 @@ pub fn policy() -> Policy {
         connect_timeout: Duration::from_secs(1),
         connect_total_timeout: Duration::from_secs(3),
         retries: 2,
+        retry_budget_percent: 20,
         idle_timeout: None,
         half_close_timeout: None,
         max_connection_age: None,
@@ -54,6 +57,7 @@ pub fn policy() -> Policy {
         keepalive: Some(Duration::from_secs(60)),
         drain_timeout: Duration::from_secs(600),
         balance: Balance::RoundRobin,
+        affinity: Affinity::None,
         on_color_down: OnColorDown::Spill,
         health: HealthCheck::None,
     }

@@ -7,6 +7,7 @@ pub mod holder;
 pub mod host;
 pub mod listen;
 pub mod overlap;
+pub mod pipe;
 pub mod route;
 mod rtnl;
 pub mod stream;

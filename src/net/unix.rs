@@ -66,10 +66,7 @@ impl ControlSocket {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let group = nix::unistd::Group::from_name(GROUP).ok().flatten().map(|group| group.gid.as_raw());
-        if group.is_some_and(|group| std::os::unix::fs::chown(path, None, Some(group)).is_err()) {
-            tracing::warn!(path = %path.display(), "cannot give the control socket to group {GROUP}: only this user can use it");
-        }
+        give_to_group(path);
         fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed)?;
         let file = fs::symlink_metadata(path).map_err(failed)?;
         Ok(Self { listener, path: path.to_owned(), identity: (file.dev(), file.ino()) })
@@ -78,6 +75,20 @@ impl ControlSocket {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Members of the group may use the socket. The packaged daemon runs in that group, and may not change
+/// owners: it finds nothing to do.
+fn give_to_group(path: &Path) {
+    let group = nix::unistd::Group::from_name(GROUP).ok().flatten().map(|group| group.gid.as_raw());
+    let Some(group) = group else { return };
+    let has_it = fs::symlink_metadata(path).is_ok_and(|file| file.gid() == group);
+    if !has_it && std::os::unix::fs::chown(path, None, Some(group)).is_err() {
+        tracing::warn!(
+            path = %path.display(),
+            "cannot give the control socket to group {GROUP}: only this user can use it"
+        );
     }
 }
 

@@ -151,7 +151,7 @@ fn enter(
     let mut permit = permit.or_else(|| shared.admit()).ok_or(ErrorReason::Limit)?;
     let who = (arrival.source.ip(), arrival.accepted);
     permit.entrance = Some(service.live.enter(&service.service.policy.limits, who)?);
-    let course = Course::begin(route, port, service.service.policy.retries)?;
+    let course = Course::begin(route, port, arrival.source.ip(), service.service.policy.retries)?;
     Ok((permit, course))
 }
 

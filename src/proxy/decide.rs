@@ -1,11 +1,11 @@
 //! Which color and which endpoint to try next: the course of one connection.
 //!
-//! Pure: no socket and no clock. `serve` begins a course with one decision of the split, `establish`
+//! Pure: no socket and no clock. `serve` begins a course with one decision of the split or of affinity, `establish`
 //! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
 //! draws from the split again.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,17 +31,19 @@ pub struct Attempt {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Why this color.
     pub why: Why,
-    /// Whether it is the connection's first try or a further one.
+    /// Whether it is the connection's first try, a retry or the first one in a further color.
     pub order: Order,
 }
 
-/// Whether a try is the first of its connection.
+/// Where a try stands among those of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// It is.
+    /// The first one.
     First,
-    /// Another one failed before.
-    Further,
+    /// Another endpoint of the color whose endpoint failed just before: costs a retry.
+    Retry,
+    /// The first one in a further color, which costs none.
+    NextColor,
 }
 
 /// The tries inside one color.
@@ -59,22 +61,21 @@ impl Leg {
     fn new(color: &ColorName, why: Why) -> Self {
         Self { color: color.clone(), why, place: None, tried: Vec::new() }
     }
-
-    /// Whether the leg needs a weight above 0: nobody but the split sent it there.
-    fn by_weight(&self) -> bool {
-        matches!(self.why, Why::Weight | Why::Spill)
-    }
 }
 
 /// The course of one connection over colors and endpoints.
 #[derive(Debug)]
 pub struct Course {
     port: u16,
+    client: IpAddr,
     chosen: ColorName,
     chosen_live: Arc<ColorLive>,
     leg: Leg,
     /// Colors whose tries are used up.
     finished: Vec<ColorName>,
+    /// Endpoints that did not answer in time: a lost SYN is no refusal, so they are worth another try
+    /// when nobody else is left.
+    unanswered: Vec<(ColorName, Why, SocketAddr)>,
     retries_left: u32,
     tries: u32,
     /// The limit that last kept a color or its endpoints from being tried.
@@ -82,26 +83,32 @@ pub struct Course {
 }
 
 impl Course {
-    /// Decides the color: by the split, once, or by the preview name.
+    /// Decides the color for a connection from `client`: by the split, once, by the client's
+    /// affinity, or by the preview name.
     ///
     /// # Errors
     /// All weights are 0, or the previewed color is gone.
-    pub fn begin(route: &Route, port: &PortState, retries: u32) -> Result<Self, ErrorReason> {
+    pub fn begin(route: &Route, port: &PortState, client: IpAddr, retries: u32) -> Result<Self, ErrorReason> {
         let (color, why) = match &route.via {
             Via::Vip | Via::Expose => {
-                let index = port.split.decide().ok_or(ErrorReason::NoWeight)?;
-                let color = port.colors.get(index).ok_or(ErrorReason::NoWeight)?;
+                let (index, why) = match &port.affinity {
+                    None => (port.split.decide(), Why::Weight),
+                    Some(affinity) => (affinity.color(client), Why::Affinity),
+                };
+                let color = index.and_then(|index| port.colors.get(index)).ok_or(ErrorReason::NoWeight)?;
                 color.live.decisions.fetch_add(1, Ordering::Relaxed);
-                (color, Why::Weight)
+                (color, why)
             }
             Via::Preview(name) => (find(port, name).ok_or(ErrorReason::Removed)?, Why::Preview),
         };
         Ok(Self {
             port: route.port,
+            client,
             chosen: color.name.clone(),
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
+            unanswered: Vec::new(),
             retries_left: retries,
             tries: 0,
             limit: None,
@@ -141,20 +148,29 @@ impl Course {
             if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
             }
-            let leg = self.next_leg(service, port)?;
+            let Some(leg) = self.next_leg(service, port) else { return self.next_unanswered(service, port) };
             let before = std::mem::replace(&mut self.leg, leg);
             self.finished.push(before.color);
         }
     }
 
+    /// From here on only further colors are tried, each once.
+    pub fn stop_retrying(&mut self) {
+        self.retries_left = 0;
+    }
+
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
-        if self.leg.by_weight() && color.weight.is_zero() {
+        if self.leg.why.is_by_weight() && color.weight.is_zero() {
             return None;
         }
-        let retry = u32::from(!self.leg.tried.is_empty());
-        let retries_left = self.retries_left.checked_sub(retry)?;
+        let order = match self.tries {
+            0 => Order::First,
+            _ if self.leg.tried.is_empty() => Order::NextColor,
+            _ => Order::Retry,
+        };
+        let retries_left = self.retries_left.checked_sub(u32::from(order == Order::Retry))?;
         let Some(live) = ColorPlace::take(&color.live, color.max_connections) else {
             self.limit = Some(ErrorReason::LimitColor);
             return None;
@@ -162,7 +178,6 @@ impl Course {
         let endpoint = self.take_endpoint(color, service.service.policy.limits.endpoint)?;
         self.leg.tried.push(endpoint.address);
         self.retries_left = retries_left;
-        let order = if self.tries == 0 { Order::First } else { Order::Further };
         self.tries += 1;
         Some(Attempt {
             endpoint,
@@ -175,9 +190,43 @@ impl Course {
         })
     }
 
+    /// Notes that a try got no answer in time.
+    pub fn note_unanswered(&mut self, attempt: &Attempt) {
+        self.unanswered.push((attempt.color.clone(), attempt.why, attempt.endpoint.address));
+    }
+
+    /// Nobody is left who was not tried: whoever did not answer is tried again, while there are retries
+    /// and the snapshot and the limits still allow it.
+    fn next_unanswered(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
+        while self.retries_left > 0 && !self.unanswered.is_empty() {
+            let (name, why, address) = self.unanswered.remove(0);
+            let Some(color) = find(port, &name) else { continue };
+            let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == address);
+            let Some(endpoint) = endpoint.filter(|_| !why.is_by_weight() || !color.weight.is_zero()) else {
+                continue;
+            };
+            let max = service.service.policy.limits.endpoint;
+            let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
+            let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
+            self.retries_left -= 1;
+            self.tries += 1;
+            return Some(Attempt {
+                endpoint,
+                color: name,
+                live,
+                weight: color.weight,
+                proxy_protocol: color.proxy_protocol,
+                why,
+                order: Order::Retry,
+            });
+        }
+        None
+    }
+
     /// The pick's next endpoint that was not tried and has fewer than `max` connections.
     fn take_endpoint(&mut self, color: &ColorState, max: Option<NonZeroU32>) -> Option<EndpointPlace> {
-        let place = *self.leg.place.get_or_insert_with(|| color.pick.take(&color.live.picks));
+        let take = || color.pick.take(&color.live.picks, self.client);
+        let place = *self.leg.place.get_or_insert_with(take);
         let some_full = Cell::new(false);
         let is_out = |index: usize| {
             let Some(endpoint) = color.endpoints.get(index) else { return true };
@@ -186,8 +235,9 @@ impl Course {
             some_full.set(some_full.get() || (is_full && !is_tried));
             is_full || is_tried
         };
+        let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.places.taken());
         // One that fills up after the look is out at the next one.
-        while let Some(index) = color.pick.endpoint(place, is_out) {
+        while let Some(index) = color.pick.endpoint(place, is_out, open) {
             if let Some(endpoint) = EndpointPlace::take(&color.endpoints[index].live, max) {
                 return Some(endpoint);
             }

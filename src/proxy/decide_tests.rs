@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::model::testing::{catalog, color, service};
-use crate::model::{Color, OnColorDown, Service, ServiceName};
+use crate::model::{Affinity, Balance, Color, OnColorDown, Service, ServiceName};
 use crate::state::build::{Addresses, Parts, build};
 use crate::state::{Answers, Live, Snapshot};
 
@@ -35,8 +35,14 @@ fn state(snapshot: &Snapshot) -> &ServiceState {
     snapshot.services.values().next().unwrap()
 }
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
+    Course::begin(&route(via), &state(snapshot).ports[0], client, retries).unwrap()
+}
+
 fn begin(snapshot: &Snapshot, via: Via, retries: u32) -> Course {
-    Course::begin(&route(via), &state(snapshot).ports[0], retries).unwrap()
+    begin_from(CLIENT, snapshot, via, retries)
 }
 
 /// Everything that a connection tries when every try fails.
@@ -69,6 +75,38 @@ fn retries_go_to_each_endpoint_once_and_end_when_all_were_tried() {
     assert_eq!(all_tries(only_blue(), 9), [(Weight, 100), (Weight, 101), (Weight, 102)]);
     assert_eq!(all_tries(only_blue(), 1), [(Weight, 100), (Weight, 101)]);
     assert_eq!(all_tries(only_blue(), 0), [(Weight, 100)]);
+}
+
+#[test]
+fn who_did_not_answer_is_tried_again_when_nobody_else_is_left() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, service("a", 80, vec![color("blue", 1, &endpoints(100, 2))]), None);
+    let mut course = begin(&snapshot, Via::Vip, 3);
+    let mut tried = Vec::new();
+    // The first endpoint never answers, the second refuses.
+    while let Some(attempt) = course.next(state(&snapshot)) {
+        tried.push(attempt.endpoint.address);
+        if attempt.endpoint.address == tried[0] {
+            course.note_unanswered(&attempt);
+        }
+    }
+    assert_eq!(tried.len(), 4, "one try and three retries");
+    assert!(tried[1] != tried[0] && tried[2] == tried[0] && tried[3] == tried[0]);
+}
+
+#[test]
+fn who_did_not_answer_is_not_tried_again_once_its_color_lost_its_weight() {
+    let live = Live::default();
+    let before = snapshot_of(&live, service("a", 80, blue_green(1, 0)), None);
+    let mut course = begin(&before, Via::Vip, 9);
+    while let Some(attempt) = course.next(state(&before)) {
+        course.note_unanswered(&attempt);
+        if course.retries_left == 5 {
+            break;
+        }
+    }
+    let after = snapshot_of(&live, service("a", 80, blue_green(0, 0)), Some(&before));
+    assert!(course.next(state(&after)).is_none());
 }
 
 #[test]
@@ -176,17 +214,124 @@ fn a_connection_takes_one_turn_of_the_split_whatever_it_tries() {
 fn all_weights_zero_decide_nothing_even_with_a_fallback() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, with_fallback(service("a", 80, blue_green(0, 0)), 0, 1), None);
-    let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], 2);
+    let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], CLIENT, 2);
     assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
 }
 
 #[test]
-fn only_the_first_try_is_no_retry() {
+fn retries_stay_in_a_color() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, service("a", 80, blue_green(100, 1)), None);
     let mut course = begin(&snapshot, Via::Vip, 1);
     let orders: Vec<_> = std::iter::from_fn(|| course.next(state(&snapshot))).map(|a| a.order).collect();
-    assert_eq!(orders, [Order::First, Order::Further, Order::Further]);
+    assert_eq!(orders, [Order::First, Order::Retry, Order::NextColor]);
+}
+
+fn balanced(balance: Balance, count: u16) -> Service {
+    let mut service = service("a", 80, vec![color("blue", 1, &endpoints(100, count))]);
+    service.policy.balance = balance;
+    service
+}
+
+fn claims(snapshot: &Snapshot) -> Vec<u32> {
+    state(snapshot).ports[0].colors[0].endpoints.iter().map(|endpoint| endpoint.live.places.taken()).collect()
+}
+
+#[test]
+fn least_connections_counts_from_the_pick_until_the_end_of_a_try() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, balanced(Balance::LeastConnections, 8), None);
+    // A burst: nobody has connected yet when the last one is decided.
+    let mut burst = Vec::new();
+    for _ in 0..800 {
+        burst.push(begin(&snapshot, Via::Vip, 0).next(state(&snapshot)).unwrap());
+    }
+    let busy = claims(&snapshot);
+    assert!(busy.iter().all(|claims| (97..=103).contains(claims)), "{busy:?}");
+    drop(burst);
+    assert_eq!(claims(&snapshot), [0; 8]);
+}
+
+#[test]
+fn source_hash_sends_a_client_to_one_endpoint_at_any_time() {
+    let live = Live::default();
+    let before = snapshot_of(&live, balanced(Balance::SourceHash, 8), None);
+    let after = snapshot_of(&live, balanced(Balance::SourceHash, 7), Some(&before));
+    for client in 0..200u8 {
+        let course = |snapshot| begin_from(Ipv4Addr::new(192, 0, 2, client).into(), snapshot, Via::Vip, 9);
+        let tries_before = tries(&mut course(&before), state(&before));
+        assert_eq!(tries_before, tries(&mut course(&before), state(&before)));
+        assert_eq!(tries_before.len(), 8);
+        // The last endpoint leaves: everybody's order stays as it was without it.
+        let left: Vec<_> = tries_before.into_iter().filter(|(_, port)| *port != 107).collect();
+        assert_eq!(tries(&mut course(&after), state(&after)), left);
+    }
+}
+
+#[test]
+fn another_balance_is_another_pick_and_the_same_one_is_kept() {
+    let live = Live::default();
+    let pick = |snapshot: &Snapshot| Arc::clone(&state(snapshot).ports[0].colors[0].pick);
+    let turns = snapshot_of(&live, balanced(Balance::RoundRobin, 3), None);
+    let hashed = snapshot_of(&live, balanced(Balance::SourceHash, 3), Some(&turns));
+    assert_eq!(pick(&hashed).balance(), Balance::SourceHash);
+    let mut patient = balanced(Balance::SourceHash, 3);
+    patient.policy.retries = 9;
+    let same = snapshot_of(&live, patient, Some(&hashed));
+    assert!(Arc::ptr_eq(&pick(&hashed), &pick(&same)));
+    // Another address is another endpoint, whatever its place in the list.
+    let mut moved = balanced(Balance::SourceHash, 3);
+    moved.colors = vec![color("blue", 1, &endpoints(101, 3))];
+    assert!(!Arc::ptr_eq(&pick(&hashed), &pick(&snapshot_of(&live, moved, Some(&same)))));
+}
+
+fn sticky(mut service: Service) -> Service {
+    service.policy.affinity = Affinity::SourceIp;
+    service
+}
+
+#[test]
+fn affinity_chooses_by_client_takes_no_turn_and_is_counted() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, sticky(service("a", 80, blue_green(50, 50))), None);
+    let port = &state(&snapshot).ports[0];
+    let mut colors = BTreeMap::<String, u32>::new();
+    for client in 0..250u8 {
+        let chosen = || {
+            let mut course = begin_from(Ipv4Addr::new(192, 0, 2, client).into(), &snapshot, Via::Expose, 0);
+            assert_eq!(course.next(state(&snapshot)).unwrap().why, Why::Affinity);
+            course.chosen().to_string()
+        };
+        let color = chosen();
+        assert!((0..3).all(|_| chosen() == color));
+        *colors.entry(color).or_default() += 1;
+    }
+    assert!(colors.values().all(|clients| (90..=160).contains(clients)), "{colors:?}");
+    assert_eq!(port.split.decided(), 0);
+    let decisions = port.colors.iter().map(|color| color.live.decisions.load(Ordering::Relaxed));
+    assert_eq!(decisions.sum::<u64>(), 1000);
+}
+
+#[test]
+fn affinity_obeys_weight_zero_and_spills_like_the_split() {
+    let live = Live::default();
+    let half = snapshot_of(&live, sticky(service("a", 80, blue_green(1, 1))), None);
+    let blue = snapshot_of(&live, sticky(service("a", 80, blue_green(1, 0))), Some(&half));
+    for client in 0..250u8 {
+        let client = Ipv4Addr::new(192, 0, 2, client).into();
+        let all = tries(&mut begin_from(client, &half, Via::Vip, 1), state(&half));
+        let whys: Vec<_> = all.into_iter().map(|(why, _)| why).collect();
+        assert_eq!(whys, [Why::Affinity, Why::Affinity, Why::Spill]);
+        // Decided before the change, tried after it.
+        let mut course = begin_from(client, &half, Via::Vip, 0);
+        let why = if course.chosen().as_str() == "blue" { Why::Affinity } else { Why::Spill };
+        let attempt = course.next(state(&blue)).unwrap();
+        assert_eq!((attempt.why, attempt.color.as_str()), (why, "blue"));
+        assert_eq!(begin_from(client, &blue, Via::Vip, 0).chosen().as_str(), "blue");
+    }
+    let none = snapshot_of(&live, sticky(service("a", 80, blue_green(0, 0))), None);
+    let outcome = Course::begin(&route(Via::Vip), &state(&none).ports[0], CLIENT, 2);
+    assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
 }
 
 fn at_most(max: u32) -> Option<NonZeroU32> {
@@ -250,7 +395,7 @@ fn a_color_s_limit_counts_all_ports_of_the_service() {
     let snapshot = snapshot_of(&live, service, None);
     let _held = first_try(&snapshot).unwrap();
     let other = Route { port: 81, ..route(Via::Vip) };
-    let mut course = Course::begin(&other, &state(&snapshot).ports[1], 2).unwrap();
+    let mut course = Course::begin(&other, &state(&snapshot).ports[1], CLIENT, 2).unwrap();
     assert!(course.next(state(&snapshot)).is_none());
     assert_eq!(course.limit(), Some(ErrorReason::LimitColor));
 }

@@ -18,7 +18,7 @@ use super::lifetime::Timeouts;
 use super::route::Route;
 use super::shared::Shared;
 use crate::net::stream::poll_broken;
-use crate::state::{ErrorReason, ServiceState, Why};
+use crate::state::{ErrorReason, ServiceState};
 
 /// Where each try finds its service.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub async fn establish(
     let mut phase_end = None;
     let mut failure = None;
     loop {
-        let order = if failure.is_none() { Order::First } else { Order::Further };
+        let order = if failure.is_none() { Order::First } else { Order::Retry };
         let Some(service) = source.service((shared, route), order) else { return Err(ErrorReason::Removed) };
         let policy = &service.service.policy;
         let phase_end = *phase_end.get_or_insert_with(|| accepted + policy.connect_total_timeout);
@@ -83,7 +83,12 @@ pub async fn establish(
         let Some(attempt) = course.next(&service) else {
             return Err(failure.or(course.limit()).unwrap_or(ErrorReason::Removed));
         };
-        if attempt.order == Order::Further {
+        if !may_try(&attempt, (shared, route), &service, now) {
+            attempt.live.retry_budget_exhausted().fetch_add(1, Ordering::Relaxed);
+            course.stop_retrying();
+            continue;
+        }
+        if attempt.order != Order::First {
             attempt.live.retries.fetch_add(1, Ordering::Relaxed);
         }
         let try_end = phase_end.min(now + policy.connect_timeout);
@@ -96,9 +101,32 @@ pub async fn establish(
                 return Ok(Backend { stream, attempt, timeouts, keepalive });
             }
             Err(ErrorReason::ClientGone) => return Err(ErrorReason::ClientGone),
-            Err(reason) => failure = Some(reason),
+            Err(reason) => {
+                if reason == ErrorReason::Timeout {
+                    course.note_unanswered(&attempt);
+                }
+                failure = Some(reason);
+            }
         }
     }
+}
+
+/// Whether the retry budget allows the try, which it then has noted.
+fn may_try(
+    attempt: &Attempt,
+    (shared, route): (&Shared, &Route),
+    service: &ServiceState,
+    now: Instant,
+) -> bool {
+    let Some(port) = service.port(route.port) else { return true };
+    let (budget, second) = (&port.live.retry_budget, shared.second(now.into_std()));
+    match attempt.order {
+        Order::First => budget.note_connection(second),
+        Order::Retry => return budget.take(second, service.service.policy.retry_budget_percent),
+        // A color that works must serve the connection, and there are only so many colors.
+        Order::NextColor => {}
+    }
+    true
 }
 
 /// Begins to connect, from the next of the source addresses that has a port left.
@@ -148,7 +176,7 @@ async fn try_one(
 /// unless somebody said so.
 fn note_success(course: &Course, attempt: &Attempt) {
     attempt.live.connections.fetch_add(1, Ordering::Relaxed);
-    if matches!(attempt.why, Why::Weight | Why::Spill) && attempt.weight.is_zero() {
+    if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
     }
     if attempt.color != *course.chosen() {

@@ -6,7 +6,9 @@
 //!
 //! Closing resets nothing that waits: the socket first ignores new SYNs (whose senders try again, and
 //! are refused by then), the workers go on accepting for [`CLOSING_GRACE`], take what is left in the
-//! queue, and close. What remains: a client whose handshake takes longer than that is reset.
+//! queue, and close. What remains: a client whose handshake takes longer than that is reset. Some kernels
+//! (6.18 is one) let nobody without `CAP_NET_ADMIN` make a TCP socket ignore SYNs: there, who comes in that
+//! time is served, and a connection that comes in the instant between the last look and the close is reset.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -196,8 +198,14 @@ impl Plane {
     /// Closes a listener once its queue has been served. Returns at once.
     fn close(&self, address: SocketAddr, open: Open) {
         let Open { listener, stop, loops, .. } = open;
-        if let Err(error) = listener.ignore_new() {
-            tracing::warn!(%address, %error, "a closing listener cannot ignore new connections");
+        match listener.ignore_new() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(%address, "a closing listener cannot ignore new connections without CAP_NET_ADMIN");
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "a closing listener cannot ignore new connections");
+            }
         }
         drop(listener);
         loops.close();

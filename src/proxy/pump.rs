@@ -1,7 +1,7 @@
 //! One direction of a connection: reads from one side and writes to the other at once.
 //!
-//! Holds no buffer while nothing is pending. This is the place where a direction that proves to be bulk
-//! will change to `splice(2)`: [`Pump::step`] is all that the relay knows of it.
+//! Holds no buffer while nothing is pending. A direction that proves to be bulk changes over to a pipe
+//! ([`Bulk`]), and back; the relay knows nothing of it.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -10,16 +10,22 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::bulk::{Bulk, Turn};
+use crate::net::pipe::PipePool;
 use crate::net::stream::send_now;
 
 /// Bytes read at once. Larger reads save system calls for bulk; this fits the second-level cache.
 const SCRATCH_BYTES: usize = 64 * 1024;
-/// Reads in one turn: a turn moves a MiB at most before other connections have theirs.
+/// A turn ends after so many reads, or so many bytes: other connections have theirs.
 const READS_PER_TURN: usize = 16;
+const BYTES_PER_TURN: u64 = 1 << 20;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
 }
+
+/// So many full reads after each other make a direction bulk.
+const FULL_READS_OF_BULK: u8 = 4;
 
 /// What the sink had no room for.
 #[derive(Debug)]
@@ -28,12 +34,20 @@ struct Pending {
     sent: usize,
 }
 
+/// What a direction holds on to, behind one pointer: most hold nothing.
+#[derive(Debug)]
+enum Held {
+    Pending(Pending),
+    Bulk(Bulk),
+}
+
 /// The state of one direction.
 #[derive(Debug, Default)]
 pub struct Pump {
-    pending: Option<Box<Pending>>,
-    /// Bytes of `pending` that are not the source's own and not counted.
+    held: Option<Box<Held>>,
+    /// Bytes at its beginning that are not the source's own and not counted.
     uncounted: u16,
+    full_reads: u8,
     source_ended: bool,
     fin_passed_on: bool,
 }
@@ -70,22 +84,38 @@ pub struct Step {
 impl Pump {
     /// One that sends `bytes` before anything from its source; the first `uncounted` of them do not count.
     pub fn beginning_with(bytes: Vec<u8>, uncounted: u16) -> Self {
-        let pending = (!bytes.is_empty()).then(|| Box::new(Pending { bytes: bytes.into(), sent: 0 }));
-        Self { pending, uncounted, ..Self::default() }
+        let pending = (!bytes.is_empty()).then(|| Pending { bytes: bytes.into(), sent: 0 });
+        Self { held: pending.map(|pending| Box::new(Held::Pending(pending))), uncounted, ..Self::default() }
     }
 
     /// Moves what can be moved now, within the bounds of a turn, and registers for what it waits for.
     /// Does not shut the sink down: when that is right depends on the other direction as well.
-    pub fn step(&mut self, source: &mut TcpStream, sink: &TcpStream, context: &mut Context<'_>) -> Step {
+    pub fn step(
+        &mut self,
+        (source, sink): (&mut TcpStream, &TcpStream),
+        pipes: &PipePool,
+        context: &mut Context<'_>,
+    ) -> Step {
         let mut moved = 0;
         let waits = SCRATCH.with_borrow_mut(|scratch| {
             for _ in 0..READS_PER_TURN {
-                if let Some(waits) = self.turn((source, sink), context, scratch, &mut moved)? {
+                let waits = match self.held.as_deref_mut() {
+                    Some(Held::Bulk(bulk)) => {
+                        let turn = bulk.turn((source, sink), context, &mut moved)?;
+                        self.after_bulk(turn, pipes)
+                    }
+                    _ => self.turn((source, sink), context, scratch, &mut moved)?,
+                };
+                if let Some(waits) = waits {
                     return Ok(waits);
+                }
+                self.change_over(pipes);
+                if moved >= BYTES_PER_TURN {
+                    break;
                 }
             }
             context.waker().wake_by_ref();
-            Ok(if self.pending.is_some() { Waits::ToWrite } else { Waits::ToRead })
+            Ok(if self.held.is_some() { Waits::ToWrite } else { Waits::ToRead })
         });
         Step { moved: self.count(moved), waits }
     }
@@ -94,6 +124,33 @@ impl Pump {
         let uncounted = u16::try_from(moved).map_or(self.uncounted, |moved| moved.min(self.uncounted));
         self.uncounted -= uncounted;
         moved - u64::from(uncounted)
+    }
+
+    /// To a pipe, when the last reads were all full, everything was written and there is a pipe.
+    fn change_over(&mut self, pipes: &PipePool) {
+        if self.full_reads >= FULL_READS_OF_BULK && self.held.is_none() {
+            self.full_reads = 0;
+            self.held = pipes.take().map(|pipe| Box::new(Held::Bulk(Bulk::new(pipe))));
+        }
+    }
+
+    fn after_bulk(&mut self, turn: Turn, pipes: &PipePool) -> Option<Waits> {
+        let waits = match turn {
+            Turn::More => return None,
+            Turn::Waits(waits @ (Waits::ToRead | Waits::ToWrite)) => return Some(waits),
+            Turn::Waits(Waits::Finished) => Some(Waits::Finished),
+            Turn::NoBulk => None,
+        };
+        self.source_ended |= waits.is_some();
+        self.end_bulk(pipes);
+        waits
+    }
+
+    /// Gives the pipe back, if there is one. To be called before the pump is dropped.
+    pub fn end_bulk(&mut self, pipes: &PipePool) {
+        if let Some(Held::Bulk(bulk)) = self.held.take().map(|held| *held) {
+            bulk.end(pipes);
+        }
     }
 
     /// Writes what is pending, then reads once and writes that. `None` when there may be more.
@@ -121,6 +178,7 @@ impl Pump {
             self.source_ended = true;
             return Ok(Some(Waits::Finished));
         }
+        self.full_reads = if bytes.len() == SCRATCH_BYTES { self.full_reads.saturating_add(1) } else { 0 };
         self.send(sink, bytes, moved)?;
         Ok(None)
     }
@@ -134,7 +192,7 @@ impl Pump {
         *moved += sent as u64;
         let rest = &bytes[sent..];
         if !rest.is_empty() {
-            self.pending = Some(Box::new(Pending { bytes: rest.into(), sent: 0 }));
+            self.held = Some(Box::new(Held::Pending(Pending { bytes: rest.into(), sent: 0 })));
         }
         Ok(())
     }
@@ -145,7 +203,7 @@ impl Pump {
         context: &mut Context<'_>,
         moved: &mut u64,
     ) -> Result<Poll<()>, Fault> {
-        while let Some(pending) = &mut self.pending {
+        while let Some(Held::Pending(pending)) = self.held.as_deref_mut() {
             match sink.poll_write_ready(context) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Err(_)) => return Err(Fault::Sink),
@@ -160,7 +218,7 @@ impl Pump {
                 Err(_) => return Err(Fault::Sink),
             }
             if pending.sent == pending.bytes.len() {
-                self.pending = None;
+                self.held = None;
             }
         }
         Ok(Poll::Ready(()))
@@ -173,7 +231,7 @@ impl Pump {
 
     /// True once: when everything was written and the sink is due the source's FIN.
     pub fn take_fin(&mut self) -> bool {
-        let due = self.source_ended && self.pending.is_none() && !self.fin_passed_on;
+        let due = self.source_ended && self.held.is_none() && !self.fin_passed_on;
         self.fin_passed_on |= due;
         due
     }

@@ -55,7 +55,7 @@ struct Entry {
     key: u32,
     color: ColorPlace,
     end: Option<ClosedReason>,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Sets keepalive towards the backend once the connection has lived for [`KEEPALIVE_DELAY`]: short
@@ -107,7 +107,7 @@ impl Relay {
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             record,
             keepalive: keepalive.map(LateKeepalive::new),
-            entry: Entry { connection, endpoint, key, color, end: None, _permit: opening.permit },
+            entry: Entry { connection, endpoint, key, color, end: None, permit: opening.permit },
         }
     }
 
@@ -124,9 +124,10 @@ impl Relay {
                 CutReason::Shutdown => ClosedReason::Shutdown,
             });
         }
-        let inward = self.inward.step(&mut self.client, &self.backend, context);
+        let pipes = &self.entry.permit.shared().pipes;
+        let inward = self.inward.step((&mut self.client, &self.backend), pipes, context);
         // Also when the backend broke under what the client sent: it may have answered before.
-        let outward = self.outward.step(&mut self.backend, &self.client, context);
+        let outward = self.outward.step((&mut self.backend, &self.client), pipes, context);
         self.note_moved(inward.moved, outward.moved);
         let moved = inward.moved + outward.moved;
         let (inward, outward) = match (inward.waits, outward.waits) {
@@ -238,6 +239,9 @@ impl Drop for Relay {
     /// Closes both sides the way the connection ended. One that is dropped before its end was cut by the
     /// end of its worker.
     fn drop(&mut self) {
+        let pipes = &self.entry.permit.shared().pipes;
+        self.inward.end_bulk(pipes);
+        self.outward.end_bulk(pipes);
         let end = self.entry.end.unwrap_or(ClosedReason::Shutdown);
         let color = &self.entry.color;
         color.closed(end).fetch_add(1, Ordering::Relaxed);

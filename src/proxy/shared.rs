@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use super::log::ConnectionLog;
 use crate::model::HostNetworks;
+use crate::net::pipe::PipePool;
 use crate::state::{Entrance, Live, SnapshotCell};
+
+/// Pipes for bulk data: an unprivileged user is granted 64 MiB in all, and beyond so many flows at once
+/// copying is as good.
+const PIPES_MAX: usize = 64;
+/// Where few descriptors allow few connections, they leave room for fewer pipes.
+const CONNECTIONS_PER_PIPE: usize = 32;
 
 /// Shared by all listeners and connections.
 pub struct Shared {
@@ -16,8 +24,11 @@ pub struct Shared {
     pub snapshot: SnapshotCell,
     /// The host's networks, for `allow_from`.
     pub networks: Arc<ArcSwap<HostNetworks>>,
+    /// Pipes for bulk data.
+    pub pipes: PipePool,
     /// The live facts, for connections of services that are gone and for cutting.
     pub live: Arc<Live>,
+    started: Instant,
     /// Where lines about connections go.
     pub connection_log: ConnectionLog,
     connections: AtomicUsize,
@@ -37,11 +48,18 @@ impl Shared {
             snapshot,
             networks,
             live,
+            pipes: PipePool::new(PIPES_MAX.min(connections_max / CONNECTIONS_PER_PIPE)),
+            started: Instant::now(),
             connection_log: ConnectionLog::default(),
             connections: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(connections_max),
             none_open: Notify::new(),
         }
+    }
+
+    /// Whole seconds since the start, for the retry budgets.
+    pub fn second(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.started).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// The same, with lines about connections going there instead of being written at once.

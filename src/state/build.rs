@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::answers::Answers;
 use super::live::Live;
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
-use crate::balance::{Owed, RoundRobin, Split};
-use crate::model::{Catalog, Color, ColorName, Port, Service, ServiceName};
+use crate::balance::{Owed, Pick, SourceAffinity, Split};
+use crate::model::{Affinity, Balance, Catalog, Color, ColorName, Port, Service, ServiceName};
 
 /// The addresses of one service's names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,8 +85,15 @@ fn build_port(parts: &Parts<'_>, service: &Service, port: &Port, old: Option<&Po
         let old = old.and_then(|old| old.colors.iter().find(|old| old.name == color.name));
         build_color(parts, service, (port, color), old)
     });
+    let split = build_split(&service.colors, parts.rotation, old);
+    let names = service.colors.iter().map(|color| color.name.as_str());
+    let affinity = match service.policy.affinity {
+        Affinity::None => None,
+        Affinity::SourceIp => Some(SourceAffinity::new(names.zip(split.weights().iter().copied()))),
+    };
     PortState {
-        split: build_split(&service.colors, parts.rotation, old),
+        split,
+        affinity,
         colors: colors.collect(),
         live: parts.live.port(&service.name, port.listen),
         port: port.clone(),
@@ -126,14 +133,8 @@ fn build_color(
             EndpointState { address, weight, live }
         })
         .collect();
-    let weights: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-    let same_weights =
-        |old: &&ColorState| old.endpoints.iter().map(|endpoint| endpoint.weight).eq(weights.iter().copied());
-    let pick = old.filter(same_weights).map_or_else(
-        || Arc::new(RoundRobin::new(&weights).expect("config bounds the sum of a color's endpoint weights")),
-        |old| Arc::clone(&old.pick),
-    );
     ColorState {
+        pick: build_pick(service.policy.balance, &endpoints, parts.rotation, old),
         name: color.name.clone(),
         weight: color.weight,
         fallback: color
@@ -143,7 +144,28 @@ fn build_color(
         max_connections: color.max_connections,
         proxy_protocol: color.proxy_protocol,
         endpoints,
-        pick,
         live: parts.live.color(&service.name, port.listen, &color.name),
+    }
+}
+
+/// The old pick where it would be the same, as laying one out takes time.
+fn build_pick(
+    balance: Balance,
+    endpoints: &[EndpointState],
+    rotation: usize,
+    old: Option<&ColorState>,
+) -> Arc<Pick> {
+    let members = |endpoints: &[EndpointState]| {
+        endpoints.iter().map(|endpoint| (endpoint.address, endpoint.weight)).collect::<Vec<_>>()
+    };
+    let members_now = members(endpoints);
+    match old {
+        Some(old) if old.pick.balance() == balance && members(&old.endpoints) == members_now => {
+            Arc::clone(&old.pick)
+        }
+        _ => {
+            let pick = Pick::new(balance, &members_now, rotation as u64);
+            Arc::new(pick.expect("config bounds the sum of a color's endpoint weights, and wants one"))
+        }
     }
 }

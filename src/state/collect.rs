@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::connections::{Connection, Why};
+use super::connections::Connection;
 use super::live::Live;
 use super::snapshot::{Snapshot, SnapshotCell};
 use crate::model::{ColorName, ServiceName};
@@ -30,7 +30,7 @@ pub struct OpenOfColor {
 
 /// Whether a connection came because of its color's weight, so that weight 0 means it is draining.
 fn by_weight(connection: &Connection) -> bool {
-    matches!(connection.why, Why::Weight | Why::Spill)
+    connection.why.is_by_weight()
 }
 
 /// Adds up the open connections by service, port and color, gone ones included.

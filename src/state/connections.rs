@@ -13,6 +13,8 @@ use slab::Slab;
 pub enum Why {
     /// The split chose the color.
     Weight,
+    /// It is the client's color, by `affinity`.
+    Affinity,
     /// The color that the split chose could not serve it.
     Spill,
     /// All colors with weight were down and a `fallback` names this one.
@@ -22,10 +24,19 @@ pub enum Why {
 }
 
 impl Why {
+    /// Whether a color must have weight for it: nobody said that this very color should take the connection.
+    pub fn is_by_weight(self) -> bool {
+        match self {
+            Self::Weight | Self::Affinity | Self::Spill => true,
+            Self::Fallback | Self::Preview => false,
+        }
+    }
+
     /// Its value in the log.
     pub fn label(self) -> &'static str {
         match self {
             Self::Weight => "weight",
+            Self::Affinity => "affinity",
             Self::Spill => "spill",
             Self::Fallback => "fallback",
             Self::Preview => "preview",

@@ -12,11 +12,12 @@ use std::time::Instant;
 use super::connections::OpenConnections;
 use super::places::{Places, ServiceLive};
 use super::reasons::{ClosedReason, ErrorReason};
+use crate::balance::RetryBudget;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS,
-    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS,
-    WEIGHT_ZERO_VIOLATIONS,
+    CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, RETRY_BUDGET_EXHAUSTED,
+    SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
 
@@ -86,6 +87,7 @@ pub struct ColorLive {
     connect_duration: OnceLock<HistogramCell>,
     first_byte: OnceLock<HistogramCell>,
     connection_duration: OnceLock<HistogramCell>,
+    retry_budget_exhausted: OnceLock<CounterCell>,
     closed: [OnceLock<CounterCell>; ClosedReason::COUNT],
     errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
 }
@@ -104,6 +106,7 @@ impl ColorLive {
             connect_duration: OnceLock::new(),
             first_byte: OnceLock::new(),
             connection_duration: OnceLock::new(),
+            retry_budget_exhausted: OnceLock::new(),
             closed: Default::default(),
             errors: Default::default(),
             labels,
@@ -123,6 +126,11 @@ impl ColorLive {
     /// `connection_duration_seconds`
     pub fn connection_duration(&self) -> &FixedHistogram {
         self.connection_duration.get_or_init(|| self.labels.histogram(CONNECTION_DURATION))
+    }
+
+    /// `retry_budget_exhausted_total`
+    pub fn retry_budget_exhausted(&self) -> &AtomicU64 {
+        self.retry_budget_exhausted.get_or_init(|| self.labels.counter(RETRY_BUDGET_EXHAUSTED, None))
     }
 
     /// `connections_closed_total{reason}`
@@ -159,6 +167,8 @@ impl ColorLive {
 pub struct PortLive {
     labels: Labels,
     errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
+    /// What its connections may still cost in retries.
+    pub retry_budget: RetryBudget,
 }
 
 impl PortLive {
@@ -228,6 +238,7 @@ impl Live {
     pub fn port(&self, service: &ServiceName, port: u16) -> Arc<PortLive> {
         reuse(&mut self.tables().ports, (service.clone(), port), || PortLive {
             labels: self.labels(service, port, "none"),
+            retry_budget: RetryBudget::default(),
             errors: Default::default(),
         })
     }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::answers::Answers;
 use super::live::{ColorLive, EndpointLive, PortLive};
 use super::places::ServiceLive;
-use crate::balance::{RoundRobin, Split};
+use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
 
 /// Where the current snapshot is found. Do not hold a guard of it across an await: take
@@ -52,6 +52,8 @@ pub struct PortState {
     pub port: Port,
     /// The sequence that new connections take their color from; replaced when weights change.
     pub split: Arc<Split>,
+    /// Chooses the color instead of the split, where the service has `affinity`. With the split's weights.
+    pub affinity: Option<SourceAffinity>,
     /// In the order of `service.colors`, which is also that of the split's weights.
     pub colors: Vec<ColorState>,
     /// Errors of connections for which no color was chosen.
@@ -73,8 +75,8 @@ pub struct ColorState {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// At least one.
     pub endpoints: Vec<EndpointState>,
-    /// Whose turn it is among the endpoints.
-    pub pick: Arc<RoundRobin>,
+    /// Which of the endpoints gets a connection.
+    pub pick: Arc<Pick>,
     /// Counters, and the place in the pick's sequence.
     pub live: Arc<ColorLive>,
 }

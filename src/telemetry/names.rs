@@ -46,7 +46,7 @@ const ANSWER_SECONDS: &[f64] = &[
 /// By service, port, color: decisions of the split, by weight only.
 pub const SPLIT_DECISIONS: Family = counter(
     "teal_split_decisions_total",
-    "Connections that the split gave to a color by its weight, whatever became of them.",
+    "Connections that the split, or affinity, gave to a color by its weight, whatever became of them.",
 );
 /// By service, port, color.
 pub const CONNECTIONS: Family =
@@ -66,6 +66,11 @@ pub const CONNECTION_ERRORS: Family = counter(
 pub const CONNECT_RETRIES: Family = counter(
     "teal_connect_retries_total",
     "Tries to connect after the first one of a connection, by the color tried.",
+);
+/// By service, port, color.
+pub const RETRY_BUDGET_EXHAUSTED: Family = counter(
+    "teal_retry_budget_exhausted_total",
+    "Connections not tried at another endpoint of the color, as the service's retry budget was used up.",
 );
 /// By service, port, color.
 pub const SOURCE_PORTS_EXHAUSTED: Family = counter(
@@ -175,6 +180,7 @@ pub const REMOVABLE: &[Family] = &[
     CONNECTIONS_CLOSED,
     CONNECTION_ERRORS,
     CONNECT_RETRIES,
+    RETRY_BUDGET_EXHAUSTED,
     SOURCE_PORTS_EXHAUSTED,
     CONNECTIONS_SPILLED,
     BYTES,

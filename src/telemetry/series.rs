@@ -98,7 +98,7 @@ impl Series {
         let mut present = HashSet::new();
         fill(&mut |family, labels, value| {
             let key = key(family, labels);
-            self.registry.get_or_create_gauge(&key, |cell| cell.store(value.to_bits(), Ordering::Relaxed));
+            self.registry.get_or_create_gauge(&key, |gauge| gauge.store(value.to_bits(), Ordering::Relaxed));
             present.insert(key);
         });
         let is_replaced = |key: &Key| families.iter().any(|family| family.name == key.name());

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::clients::{ask, backend, connect, http};
-use crate::process::{Place, Teal, said, service};
+use crate::process::{Place, Teal, said, service, service_with};
 use teal::admin::report::{ReloadReport, ReloadResult, StatusReport};
 
 fn start(place: &Place) -> Teal {
@@ -84,6 +85,23 @@ fn status_finds_a_service_by_its_name_with_or_without_the_zone() {
     let output = place.teal(&["reload", "--json"]);
     let report: ReloadReport = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report.result, ReloadResult::Unchanged);
+}
+
+#[test]
+fn status_says_when_affinity_makes_a_split_inexact() {
+    let place = Place::new();
+    let backend = SocketAddr::from(([127, 0, 0, 1], 9));
+    let service = |keys| service_with("a", keys, &[("blue", 1, backend), ("green", 1, backend)]);
+    place.write("", &[service("affinity = \"source_ip\"")]);
+    let teal = place.start();
+    let note = "a: affinity source_ip, the split is by client and not exact";
+    let shown = || String::from_utf8(place.teal(&["status"]).stdout).unwrap();
+    assert_eq!(teal.service("a").affinity.as_deref(), Some("source_ip"));
+    assert!(shown().contains(note), "{}", shown());
+    place.write("", &[service("")]);
+    place.reload_ok();
+    assert_eq!(teal.service("a").affinity, None);
+    assert!(!shown().contains("affinity"), "{}", shown());
 }
 
 #[test]

@@ -23,9 +23,11 @@ fn cut(teal: &Teal, service: &str, color: &str) -> Option<u64> {
 #[test]
 fn weight_zero_ends_no_connection_and_starts_none() {
     let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
-    place.write("", &[draining("a", "0s", &[("blue", 1, blue), ("green", 0, green)])]);
+    let clock = draining("clock", "0s", &[("blue", 1, blue)]);
+    place.write("", &[draining("a", "0s", &[("blue", 1, blue), ("green", 0, green)]), clock]);
     let teal = place.start();
     let vip = teal.vip("a");
+    let mut gone = Held::new(teal.vip("clock"), 4);
     let mut held: Vec<Held> = (0..5).map(|_| Held::new(vip, 4)).collect();
     place.write("", &[draining("a", "0s", &[("blue", 0, blue), ("green", 1, green)])]);
     place.reload_ok();
@@ -38,6 +40,9 @@ fn weight_zero_ends_no_connection_and_starts_none() {
     assert!(color.oldest_draining_seconds.is_some());
     assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"blue\"")), Some(5));
     assert_eq!(teal.metric(&series("draining_connections", "a", "color=\"green\"")), Some(0));
+    // Whatever is cut has been cut when the series of a service removed at the same instant have left.
+    gone.assert_cut();
+    until("its series have left", || !teal.metrics().contains("service=\"clock\""));
     for held in &mut held {
         held.assert_alive();
     }
@@ -148,6 +153,8 @@ fn a_service_that_comes_back_while_a_connection_is_open_counts_on() {
     assert_eq!(teal.vip("a"), vip);
     assert_eq!(ask(vip), "blue");
     held.assert_alive();
-    assert_eq!(teal.metric(&series("connections_total", "a", "color=\"blue\"")), Some(5));
+    // Some of the looks whether it is closed may have been served while it closed.
+    let total = teal.metric(&series("connections_total", "a", "color=\"blue\"")).unwrap();
+    assert!(total >= 5, "{total}");
     assert_eq!(teal.color("a", "blue").open, 1);
 }

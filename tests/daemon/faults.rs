@@ -1,10 +1,11 @@
 //! Promise 16: what runs keeps running, whatever around it is dead.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::clients::{Held, ask, backend};
+use crate::clients::{Held, ask, backend, connect};
 use crate::process::{Place, service, until};
 
 #[test]
@@ -65,6 +66,26 @@ fn a_log_that_nobody_reads_any_more_stops_nothing() {
     assert_eq!(place.reload(&[]).0, Some(1));
     assert_eq!(ask(teal.vip("a")), "green");
     teal.stop();
+}
+
+#[test]
+fn a_metrics_listener_without_room_does_not_touch_the_rest() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    place.write("", &[service("a", &[("blue", 1, blue)])]);
+    let teal = place.start();
+    let (vip, metrics) = (teal.vip("a"), teal.status().metrics.unwrap());
+    let mut open: Vec<_> = (0..64).map(|_| connect(metrics)).collect();
+    // One more is closed at once instead of waiting.
+    until("there is no room", || connect(metrics).read(&mut [0]).is_ok_and(|bytes| bytes == 0));
+    assert_eq!(ask(vip), "blue");
+    assert_eq!(teal.resolve("a.local."), [teal.service("a").vip]);
+    open.clear();
+    until("there is room again", || {
+        let mut stream = connect(metrics);
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.ends_with("alive\n")
+    });
 }
 
 /// The daemon with a state directory of 64 KiB, in a mount namespace of its own.

@@ -13,7 +13,7 @@ fn foreign(address: impl Into<SocketAddr>) -> TcpListener {
 /// Fails unless the message names the address and this process as its holder, and says what to do.
 fn assert_names_us(message: &str, address: &str) {
     let pid = format!("(pid {})", std::process::id());
-    for part in [address, &pid, "stop that one or choose another address"] {
+    for part in [address, &pid, "stop what holds it or choose another address"] {
         assert!(message.contains(part), "{part} is missing in:\n{message}");
     }
     assert_eq!(message.matches(&pid).count(), 1, "said once is enough:\n{message}");

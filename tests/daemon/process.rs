@@ -160,18 +160,18 @@ impl Place {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (lines, into) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 *into.lock().unwrap() += &(line + "\n");
             }
         });
-        Teal { child, log, socket: self.socket() }
+        Teal { child, log, reader: Some(reader), socket: self.socket() }
     }
 
     /// Starts it with a log that the caller reads, or does not.
     pub fn spawn_unread(&self, mut command: Command, log: std::io::PipeWriter) -> Teal {
         let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
-        Teal { child, log: Arc::default(), socket: self.socket() }
+        Teal { child, log: Arc::default(), reader: None, socket: self.socket() }
     }
 
     /// Runs it where it cannot start; returns what it said. Fails unless it exits with 1.
@@ -179,8 +179,9 @@ impl Place {
         let mut teal = self.spawn(command);
         let status = teal.wait();
         assert_eq!(status.code(), Some(1), "{}", teal.log());
-        // The reader of the log may still be at work.
-        eventually("the message", || teal.log().split_once("teal: cannot start: ").map(|(_, m)| m.to_owned()))
+        let log = teal.log();
+        let (_, message) = log.split_once("teal: cannot start: ").expect("it says why");
+        message.to_owned()
     }
 
     /// Another command of the binary, with this daemon's socket where it takes one.
@@ -226,6 +227,8 @@ pub fn service_with(name: &str, keys: &str, colors: &[(&str, u32, SocketAddr)]) 
 pub struct Teal {
     pub child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends with the log.
+    reader: Option<thread::JoinHandle<()>>,
     socket: PathBuf,
 }
 
@@ -246,9 +249,13 @@ impl Teal {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for that of its log.
     pub fn wait(&mut self) -> ExitStatus {
-        eventually("teal ends", || self.child.try_wait().unwrap())
+        let status = eventually("teal ends", || self.child.try_wait().unwrap());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// Stops it and waits for its end, which must be a good one.

@@ -45,7 +45,10 @@ code=0
 ended "$SPAWNED" || code=$?
 say "$(report open)"
 say "source ports in TIME_WAIT towards the backend: $("${IN[@]}" ss -Htan state time-wait dst 10.199.0.2 2>/dev/null | wc -l)"
-[ "$code" = 0 ] || fail "connections failed"
+if [ "$code" != 0 ]; then
+    http /metrics | grep -E '^teal_connection(_errors|s_closed)_total|^teal_connect_retries_total'
+    fail "connections failed"
+fi
 # The rate must have been kept, or the ports were not tried: a tenth is left for a busy machine.
 [ "$(value open '.seconds | floor')" -le $((SECONDS_OF_LOAD * 11 / 10)) ] \
     || skip "this machine is too busy for $RATE connections a second: $(value open .seconds) s"

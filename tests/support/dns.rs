@@ -11,10 +11,10 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
-    AdminSettings, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port, PortName,
-    ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings,
-    Weight, Zone,
+    AdminSettings, Affinity, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint,
+    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnColorDown, Policy, Port,
+    PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource, VipPool,
+    VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -81,6 +81,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             connect_timeout: Duration::from_secs(1),
             connect_total_timeout: Duration::from_secs(3),
             retries: 2,
+            retry_budget_percent: 20,
             idle_timeout: None,
             half_close_timeout: None,
             max_connection_age: None,
@@ -91,6 +92,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             keepalive: None,
             drain_timeout: Duration::from_secs(600),
             balance: Balance::RoundRobin,
+            affinity: Affinity::None,
             on_color_down: OnColorDown::Spill,
             health: HealthCheck::None,
         },

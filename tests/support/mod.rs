@@ -247,7 +247,7 @@ impl Down {
 /// A port that answers nothing: its queue is full, so further SYNs are dropped.
 pub struct Silent {
     pub address: SocketAddr,
-    _sockets: Vec<Socket>,
+    sockets: Vec<Socket>,
 }
 
 impl Silent {
@@ -262,7 +262,12 @@ impl Silent {
             let _ = filler.connect(&address);
             sockets.push(filler);
         }
-        Self { address: address.as_socket().unwrap(), _sockets: sockets }
+        Self { address: address.as_socket().unwrap(), sockets }
+    }
+
+    /// Makes room in the queue, so that whoever comes next is answered by the kernel.
+    pub fn begin_to_answer(&self) {
+        self.sockets[0].accept().unwrap();
     }
 }
 
@@ -282,6 +287,15 @@ pub fn read_all(stream: &mut TcpStream) -> String {
 
 pub fn ask(address: SocketAddr) -> String {
     read_all(&mut connect(address))
+}
+
+/// As a client with this address of the host.
+pub fn ask_from(source: Ipv4Addr, address: SocketAddr) -> String {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.connect(&address.into()).unwrap();
+    read_all(&mut TcpStream::from(socket))
 }
 
 /// Fails unless the connection ends by RST; returns how many bytes came before.
