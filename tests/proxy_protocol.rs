@@ -127,8 +127,10 @@ fn who_is_not_trusted_is_refused_whatever_it_sends() {
     // It may be reset before the header is on its way, which is as well.
     if let Ok(mut client) = TcpStream::connect(exposed(&house)) {
         client.set_read_timeout(Some(support::DEADLINE)).unwrap();
-        let _ = client.write_all(HEADER);
-        assert_eq!(read_until_reset(&mut client), 0);
+        // Whoever learns of the RST first is the only one who does.
+        if client.write_all(HEADER).is_ok() {
+            assert_eq!(read_until_reset(&mut client), 0);
+        }
     }
     eventually("it is counted", || house.early_errors(ErrorReason::ProxyProtocol) == 1);
     assert_eq!((house.decided("blue"), echo.accepted()), (0, 0));
