@@ -256,8 +256,8 @@ impl Course {
                 color: name,
                 live,
                 weight: color.weight,
-                why,
                 proxy_protocol: color.proxy_protocol,
+                why,
                 order: Order::Retry,
             });
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 use super::admit::{Admitted, Arrival, First, ListenerState, admit, first, refuse_preface};
-use super::establish::establish;
+use super::establish::{Backend, establish};
 use super::log::End;
 use super::preface::{self, Ends, Preface};
 use super::relay::{Opening, Relay};
@@ -101,7 +101,11 @@ async fn open(client: Client, admitted: Admitted, preface: Preface) -> Option<Re
         None => Err(ErrorReason::Resources),
     };
     if let Some(record) = &mut record {
-        let (color, why, endpoint) = course.last();
+        // A backend that did not answer at first may serve after others were tried.
+        let (color, why, endpoint) = match &outcome {
+            Ok(Backend { attempt, .. }) => (&attempt.color, attempt.why, Some(attempt.endpoint.address)),
+            Err(_) => course.last(),
+        };
         record.note(|line| {
             (line.color, line.endpoint, line.tries) = (Some((color.clone(), why)), endpoint, course.tries());
         });
