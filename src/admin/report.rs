@@ -144,6 +144,8 @@ pub struct EndpointReport {
     pub open: usize,
     /// `healthy`, `unhealthy`, `pending` until its first check, or `unchecked`.
     pub health: String,
+    /// Whether it is left out for a while, as connections to it failed.
+    pub ejected: bool,
 }
 
 /// What became of a reload.

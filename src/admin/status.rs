@@ -90,6 +90,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
             weight: endpoint.weight,
             open: endpoint.live.open.len(),
             health: endpoint.health().label().to_owned(),
+            ejected: endpoint.live.outlier.is_ejected(),
         })
     });
     let sum = open.get(&(state.service.name.clone(), color.name.clone()));

@@ -82,8 +82,8 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 6] =
-    ["affinity", "outlier", "slow_start", "half_close_timeout", "log_connections", "max_connections"];
+const POLICY_LATER: [&str; 5] =
+    ["affinity", "slow_start", "half_close_timeout", "log_connections", "max_connections"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -98,6 +98,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("on_color_down", "\"spill\""),
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
+        key("outlier", "{ consecutive_failures = 5 }"),
     ],
     later: &POLICY_LATER,
 };
@@ -119,6 +120,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("on_color_down", "\"spill\""),
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
+        key("outlier", "{ consecutive_failures = 5 }"),
     ],
     later: &POLICY_LATER,
 };
@@ -139,6 +141,17 @@ pub(super) const HEALTH: Schema = Schema {
         key("host", "\"servicea.local\""),
     ],
     later: &[],
+};
+
+pub(super) const OUTLIER: Schema = Schema {
+    name: "`outlier`",
+    keys: &[
+        key("consecutive_failures", "5"),
+        key("ejection", "\"30s\""),
+        key("max_ejection", "\"5m\""),
+        key("max_ejected_percent", "50"),
+    ],
+    later: &["resets"],
 };
 
 pub(super) const PORT: Schema = Schema {
@@ -169,9 +182,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 14] = [
-    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &PORT,
-    &COLOR, &APP,
+pub(super) const ALL: [&Schema; 15] = [
+    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &OUTLIER,
+    &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

@@ -15,6 +15,7 @@ mod draft;
 mod health;
 mod keys;
 mod lower;
+mod outlier;
 mod policy;
 mod report;
 mod rules;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::health::{HealthCheck, OnAllDown};
+use super::health::{HealthCheck, OnAllDown, Outlier};
 use super::name::{AppName, ColorName, PortName, ServiceName};
 use super::settings::Settings;
 use super::weight::{EndpointWeight, Weight};
@@ -121,6 +121,8 @@ pub struct Policy {
     pub on_all_down: OnAllDown,
     /// How the health of endpoints is found out.
     pub health: HealthCheck,
+    /// When failed connections eject an endpoint; never when absent.
+    pub outlier: Option<Outlier>,
 }
 
 /// How an endpoint is picked.

@@ -14,7 +14,7 @@ pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
 pub use catalog::{App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, Service};
-pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, StatusSet};
+pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outlier, StatusSet};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
 pub use settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,

@@ -182,7 +182,7 @@ impl Course {
         let tried = &self.leg.tried;
         let standing = |index: usize| {
             let endpoint = color.endpoints.get(index)?;
-            (!tried.contains(&endpoint.address)).then(|| Standing::of(endpoint.health()))
+            (!tried.contains(&endpoint.address)).then(|| Standing::of(endpoint))
         };
         let turn = self.leg.place.unwrap_or_else(|| color.pick.take(&color.live.picks));
         let index = color.pick.endpoint(turn, |_| false)?;
@@ -191,7 +191,7 @@ impl Course {
             return Some(index);
         }
         let best = (0..color.endpoints.len()).filter_map(standing).min()?;
-        if best == Standing::Down {
+        if best >= Standing::Ejected {
             if self.trust == Trust::Checks {
                 if self.leg.place.is_none() {
                     color.pick.give_back(&color.live.picks);

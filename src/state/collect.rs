@@ -91,6 +91,8 @@ fn set_health(service: &str, port: &PortState, set: &mut SetGauge<'_>) {
             let labels = [labels[0], labels[1], labels[2], ("state", state.label())];
             set(COLOR_ENDPOINTS, &labels, count as f64);
         }
+        let ejected = color.endpoints.iter().filter(|endpoint| endpoint.live.outlier.is_ejected()).count();
+        set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "ejected")], ejected as f64);
         for endpoint in &color.endpoints {
             let up = match endpoint.health() {
                 HealthState::Healthy => 1.0,

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::connections::OpenConnections;
 use super::health::{HealthCell, HealthState};
+use super::outlier::OutlierCell;
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     ALL_DOWN_TRIES, BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS,
-    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
+    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, EJECTIONS, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
     SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
@@ -57,6 +58,8 @@ pub struct EndpointLive {
     pub open: OpenConnections,
     /// What checks say of it.
     pub health: HealthCell,
+    /// What failed connections say of it.
+    pub outlier: OutlierCell,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -139,6 +142,11 @@ impl ColorLive {
     /// `health_transitions_total{to}`; rare, so it is looked up each time.
     pub fn health_transitions(&self, to: HealthState) -> CounterCell {
         self.labels.counter(HEALTH_TRANSITIONS, Some(("to", to.label())))
+    }
+
+    /// `ejections_total`; rare, so it is looked up each time.
+    pub fn ejections(&self) -> CounterCell {
+        self.labels.counter(EJECTIONS, None)
     }
 
     /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
@@ -243,6 +251,7 @@ impl Live {
             address,
             open: OpenConnections::default(),
             health: HealthCell::default(),
+            outlier: OutlierCell::default(),
         })
     }
 

@@ -93,15 +93,18 @@ impl EndpointState {
 }
 
 impl ColorState {
-    /// Whether checks say of every endpoint that it does not work.
+    /// Whether every endpoint is down: checks say so, or it is ejected for failed connections.
     pub fn is_down(&self) -> bool {
-        self.endpoints.iter().all(|endpoint| endpoint.health() == HealthState::Unhealthy)
+        let is_down = |endpoint: &EndpointState| {
+            endpoint.health() == HealthState::Unhealthy || endpoint.live.outlier.is_ejected()
+        };
+        self.endpoints.iter().all(is_down)
     }
 }
 
 impl PortState {
-    /// Whether checks say of every endpoint of every color with weight that it does not work. Not so while
-    /// all weights are 0: then nobody asks for one.
+    /// Whether every endpoint of every color with weight is down. Not so while all weights are 0: then nobody
+    /// asks for one.
     pub fn is_down(&self) -> bool {
         let mut weighted = self.colors.iter().filter(|color| !color.weight.is_zero()).peekable();
         weighted.peek().is_some() && weighted.all(ColorState::is_down)
