@@ -151,6 +151,8 @@ pub struct EndpointReport {
     /// Who disabled it, when and why, if somebody did.
     #[serde(default)]
     pub disabled: Option<String>,
+    /// Whether it is left out for a while, as connections to it failed.
+    pub ejected: bool,
 }
 
 /// What became of a reload.

@@ -98,6 +98,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
                 .overrides
                 .disabled(&color.name, endpoint.address)
                 .map(|cause| said(DISABLED, cause)),
+            ejected: endpoint.live.outlier.is_ejected(),
         })
     });
     let origin = state.overrides.weights.as_ref();

@@ -155,11 +155,13 @@ fn services(services: &[ServiceReport]) -> String {
 /// How many endpoints are healthy, of how many; only how many where they are not checked.
 fn healthy(color: &ColorReport) -> String {
     let count = color.endpoints.len();
+    let ejected = color.endpoints.iter().filter(|endpoint| endpoint.ejected).count();
+    let and_ejected = if ejected == 0 { String::new() } else { format!(", {ejected} ejected") };
     if color.endpoints.iter().all(|endpoint| endpoint.health == "unchecked") {
-        return count.to_string();
+        return format!("{count}{and_ejected}");
     }
     let healthy = color.endpoints.iter().filter(|endpoint| endpoint.health == "healthy").count();
-    format!("{healthy}/{count} healthy")
+    format!("{healthy}/{count} healthy{and_ejected}")
 }
 
 /// Overrides and disabled endpoints: what the file does not say.
@@ -209,7 +211,11 @@ fn endpoints(services: &[ServiceReport]) -> String {
                 endpoint.address.to_string(),
                 endpoint.weight.to_string(),
                 endpoint.open.to_string(),
-                endpoint.health.clone(),
+                if endpoint.ejected {
+                    format!("{}, ejected", endpoint.health)
+                } else {
+                    endpoint.health.clone()
+                },
             ]);
         }
     }

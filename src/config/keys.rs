@@ -82,7 +82,7 @@ pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
 /// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 2] = ["outlier", "slow_start"];
+const POLICY_LATER: [&str; 1] = ["slow_start"];
 
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
@@ -108,6 +108,7 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("on_color_down", "\"spill\""),
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
+        key("outlier", "{ consecutive_failures = 5 }"),
     ],
     later: &POLICY_LATER,
 };
@@ -140,6 +141,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("on_color_down", "\"spill\""),
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
+        key("outlier", "{ consecutive_failures = 5 }"),
     ],
     later: &POLICY_LATER,
 };
@@ -160,6 +162,17 @@ pub(super) const HEALTH: Schema = Schema {
         key("host", "\"servicea.local\""),
     ],
     later: &[],
+};
+
+pub(super) const OUTLIER: Schema = Schema {
+    name: "`outlier`",
+    keys: &[
+        key("consecutive_failures", "5"),
+        key("ejection", "\"30s\""),
+        key("max_ejection", "\"5m\""),
+        key("max_ejected_percent", "50"),
+    ],
+    later: &["resets"],
 };
 
 pub(super) const PORT: Schema = Schema {
@@ -192,9 +205,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 14] = [
-    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &PORT,
-    &COLOR, &APP,
+pub(super) const ALL: [&Schema; 15] = [
+    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &OUTLIER,
+    &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

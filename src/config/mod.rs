@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod locate;
 mod lower;
+mod outlier;
 mod policy;
 mod report;
 mod rules;

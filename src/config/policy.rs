@@ -8,10 +8,11 @@ use super::diagnostic::{Diagnostic, Findings, quote};
 use super::health;
 use super::keys::Schema;
 use super::limits::{self, LimitsDraft};
+use super::outlier;
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
 use crate::model::{
-    Affinity, AllowFrom, Balance, ConnectionLimits, HealthCheck, OnAllDown, OnColorDown, Policy,
+    Affinity, AllowFrom, Balance, ConnectionLimits, HealthCheck, OnAllDown, OnColorDown, Outlier, Policy,
 };
 
 /// Further tries at most: more would only hide a backend that is down.
@@ -48,6 +49,7 @@ pub fn default_policy() -> Policy {
         on_color_down: OnColorDown::Spill,
         on_all_down: OnAllDown::Try,
         health: HealthCheck::tcp(),
+        outlier: Some(Outlier::default()),
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) struct PolicyDraft {
     on_color_down: Option<OnColorDown>,
     on_all_down: Option<OnAllDown>,
     health: Option<HealthCheck>,
+    outlier: Option<outlier::Written>,
 }
 
 impl PolicyDraft {
@@ -101,6 +104,7 @@ impl PolicyDraft {
             on_color_down: self.on_color_down.unwrap_or(base.on_color_down),
             on_all_down: self.on_all_down.unwrap_or(base.on_all_down),
             health: self.health.clone().unwrap_or_else(|| base.health.clone()),
+            outlier: self.outlier.map_or(base.outlier, outlier::Written::outlier),
         }
     }
 }
@@ -139,6 +143,7 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
         on_color_down: get("on_color_down").and_then(|value| on_color_down(&value, findings)),
         on_all_down: get("on_all_down").and_then(|value| on_all_down(&value, findings)),
         health: get("health").and_then(|value| health::read(&value, findings)),
+        outlier: get("outlier").and_then(|value| outlier::read(&value, findings)),
     }
 }
 

@@ -236,7 +236,7 @@ fn the_example_file_shows_every_key_in_its_place() {
     assert_eq!(survive(&text), []);
     let root: toml::Table = text.parse().expect("TOML");
     let service = &root["services"]["servicea"];
-    let places: [(&keys::Schema, Vec<&toml::Value>); 13] = [
+    let places: [(&keys::Schema, Vec<&toml::Value>); 14] = [
         (&keys::DNS, vec![&root["dns"]]),
         (&keys::VIP, vec![&root["vip"]]),
         (&keys::METRICS, vec![&root["metrics"]]),
@@ -247,6 +247,7 @@ fn the_example_file_shows_every_key_in_its_place() {
         (&keys::DEFAULTS, vec![&root["defaults"]]),
         (&keys::SERVICE, vec![service, &root["services"]["serviceb"], &root["defaults"]]),
         (&keys::HEALTH, vec![&root["defaults"]["health"], &service["health"]]),
+        (&keys::OUTLIER, vec![&root["defaults"]["outlier"]]),
         (&keys::PORT, vec![&service["ports"][0], &root["services"]["serviceb"]["ports"][0]]),
         (&keys::COLOR, vec![&service["colors"]["green"]]),
         (&keys::APP, vec![&root["apps"]["shop"]]),

@@ -2,9 +2,10 @@
 //!
 //! [`monitor`] runs the checks of the current snapshot, on a thread that the daemon gives it: [`targets`]
 //! says what is to be checked, [`agenda`] when, [`tcp`] and [`http`] do it, [`verdict`] says what an
-//! outcome means. Decisions read the result from the live facts; nothing here knows of connections.
+//! outcome means. Besides, [`ejection`] judges what failed connections say of endpoints. Decisions read the result from the live facts; nothing here knows of connections.
 
 pub mod agenda;
+pub mod ejection;
 pub mod http;
 pub mod monitor;
 pub mod outcome;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -11,11 +12,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Random, delay, first_delay};
+use super::ejection::{self, Change};
 use super::outcome::{Failure, Outcome};
 use super::targets::{Question, Target, questions};
 use super::{http, tcp, verdict};
 use crate::model::{CheckKind, OnAllDown};
-use crate::state::{HealthState, Live, PortState, Problems, ServiceState, Snapshot, SnapshotCell, Verdict};
+use crate::state::{
+    ColorState, EndpointLive, HealthState, Live, PortState, Problems, ServiceState, Snapshot, SnapshotCell,
+    Verdict,
+};
 use crate::telemetry::HistogramCell;
 use crate::telemetry::names::HEALTH_CHECK_DURATION;
 
@@ -139,6 +144,7 @@ impl Monitor {
             let now = Instant::now();
             if now >= look_at {
                 self.follow(now);
+                self.sweep(now);
                 self.report(now);
                 look_at = now + FOLLOW;
             }
@@ -203,6 +209,25 @@ impl Monitor {
         self.probes.retain(|_, probe| wanted.contains_key(&probe.question));
     }
 
+    /// Ejects endpoints to which connections fail, and takes back those whose time is over.
+    fn sweep(&mut self, now: Instant) {
+        let snapshot = self.parts.snapshot.load();
+        for service in snapshot.services.values() {
+            for color in service.ports.iter().flat_map(|port| &port.colors) {
+                let endpoints = color.endpoints.iter().map(|endpoint| &*endpoint.live);
+                ejection::sweep(
+                    endpoints,
+                    service.service.policy.outlier.as_ref(),
+                    now,
+                    |endpoint, change| {
+                        self.changed = true;
+                        log_ejection((service, color), endpoint, change);
+                    },
+                );
+            }
+        }
+    }
+
     fn start_due(&mut self, now: Instant) {
         while self.running.len() < self.parts.checks_max {
             let Some((due, id)) = self.agenda.pop_due(now) else { return };
@@ -239,12 +264,15 @@ impl Monitor {
             let before = target.live.health.verdict();
             let after = verdict::after(before, result, check);
             target.live.health.set(after);
+            if result == verdict::Result::Passed && target.live.outlier.is_ejected() {
+                ejection::end(&target.live, Instant::now());
+                self.changed = true;
+                tracing::info!(service = %target.service, color = %target.color, endpoint = %target.live.address,
+                    "endpoint is used again: a check passed");
+            }
             if before.state != after.state {
                 self.changed = true;
-                target
-                    .color_live
-                    .health_transitions(after.state)
-                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                target.color_live.health_transitions(after.state).fetch_add(1, Ordering::Relaxed);
                 log(target, (before.state, after.state), &done.outcome);
             }
         }
@@ -296,7 +324,7 @@ fn down_message(service: &ServiceState, port: &PortState) -> String {
     let count: usize =
         port.colors.iter().filter(|color| !color.weight.is_zero()).map(|color| color.endpoints.len()).sum();
     format!(
-        "checks say that every endpoint with weight is down ({count}); they {what}: mend them, or the check"
+        "every endpoint with weight is down ({count}), as checks or failed connections say; they {what}: mend them, or the check"
     )
 }
 
@@ -311,6 +339,18 @@ async fn ask(id: u64, question: Question) -> Done {
     };
     let answer = tokio::time::timeout(check.timeout, asked).await.unwrap_or(Err(Failure::Timeout));
     Done { id, started, outcome: Outcome::of(answer) }
+}
+
+fn log_ejection((service, color): (&ServiceState, &ColorState), endpoint: &EndpointLive, change: Change) {
+    let (service, color_name, endpoint) = (&service.service.name, &color.name, endpoint.address);
+    match change {
+        Change::Ejected(length) => {
+            color.live.ejections().fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%service, color = %color_name, %endpoint, ?length,
+                "endpoint is ejected: connections to it failed");
+        }
+        Change::Back => tracing::info!(%service, color = %color_name, %endpoint, "endpoint is used again"),
+    }
 }
 
 /// One line for each change, and for what is down from the beginning.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::AllowFrom;
-use super::health::{HealthCheck, OnAllDown};
+use super::health::{HealthCheck, OnAllDown, Outlier};
 use super::limits::ConnectionLimits;
 use super::name::{AppName, ColorName, PortName, ServiceName};
 use super::settings::Settings;
@@ -146,6 +146,8 @@ pub struct Policy {
     pub on_all_down: OnAllDown,
     /// How the health of endpoints is found out.
     pub health: HealthCheck,
+    /// When failed connections eject an endpoint; never when absent.
+    pub outlier: Option<Outlier>,
 }
 
 /// A version of the PROXY protocol (HAProxy's proxy-protocol.txt).

@@ -127,6 +127,30 @@ pub enum OnAllDown {
     Reject,
 }
 
+/// When an endpoint gets no connections for a while because connections to it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlier {
+    /// Connections in a row that must fail; at least 1.
+    pub consecutive_failures: u32,
+    /// How long the first ejection lasts; the n-th in short succession n times as long.
+    pub ejection: Duration,
+    /// How long an ejection lasts at most; at least `ejection`.
+    pub max_ejection: Duration,
+    /// Percent of a color's endpoints that may be ejected at once; one may always be.
+    pub max_ejected_percent: u32,
+}
+
+impl Default for Outlier {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            ejection: Duration::from_secs(30),
+            max_ejection: Duration::from_secs(300),
+            max_ejected_percent: 50,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ pub use access::{AllowFrom, HostNetworks, Source};
 pub use catalog::{
     Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, ProxyProtocol, Service,
 };
-pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, StatusSet};
+pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outlier, StatusSet};
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
 pub use settings::{

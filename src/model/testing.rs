@@ -60,6 +60,7 @@ pub fn policy() -> Policy {
         on_color_down: OnColorDown::Spill,
         on_all_down: OnAllDown::Try,
         health: HealthCheck::None,
+        outlier: None,
     }
 }
 

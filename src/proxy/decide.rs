@@ -242,7 +242,7 @@ impl Course {
             let Some(endpoint) = endpoint.filter(|_| !why.is_by_weight() || !color.weight.is_zero()) else {
                 continue;
             };
-            let is_down = Standing::of(endpoint.health()) == Standing::Down;
+            let is_down = Standing::of(endpoint) == Standing::Down;
             if !endpoint.is_enabled() || (is_down && self.trust == Trust::Checks) {
                 continue;
             }
@@ -276,7 +276,7 @@ impl Course {
             }
             let is_full = endpoint.live.places.are_full(max);
             some_full.set(some_full.get() || is_full);
-            (!is_full).then(|| Standing::of(endpoint.health()))
+            (!is_full).then(|| Standing::of(endpoint))
         };
         // One that fills up after the look is out at the next one.
         while let Some(index) = self.pick(color, &standing) {
@@ -302,7 +302,7 @@ impl Course {
             return Some(index);
         }
         let best = (0..color.endpoints.len()).filter_map(standing).min()?;
-        if best == Standing::Down {
+        if best >= Standing::Ejected {
             if self.trust == Trust::Checks {
                 if self.leg.place.is_none() {
                     pick.give_back(places);

@@ -194,3 +194,28 @@ fn without_checks_health_does_not_count() {
         ErrorReason::Removed
     );
 }
+
+/// Ejects endpoints, by port.
+fn eject(snapshot: &Snapshot, is_meant: impl Fn(u16) -> bool) {
+    let until = Some(std::time::Instant::now());
+    for color in &state(snapshot).ports[0].colors {
+        for endpoint in color.endpoints.iter().filter(|endpoint| is_meant(endpoint.address.port())) {
+            let record = crate::state::EjectionRecord { until, ..Default::default() };
+            endpoint.live.outlier.note(record);
+        }
+    }
+}
+
+#[test]
+fn an_ejected_endpoint_gets_nothing_while_another_is_left_and_comes_before_those_that_are_down() {
+    let live = Live::default();
+    let snapshot = snapshot_with(&live, checked(service("a", 80, blue_green(100, 0))), HealthState::Healthy);
+    eject(&snapshot, |port| port == 100);
+    say(&snapshot, HealthState::Pending, |port| port == 101);
+    assert_eq!(all_ports(&mut course_of(&snapshot, Via::Vip), state(&snapshot)), [102, 101]);
+    // Nothing else is left: all the same, the ejected one first.
+    say(&snapshot, HealthState::Unhealthy, |port| port == 101 || port == 102);
+    assert!(state(&snapshot).ports[0].is_down());
+    let ports = all_ports(&mut course_of(&snapshot, Via::Vip), state(&snapshot));
+    assert_eq!((ports[0], ports.len()), (100, 3));
+}

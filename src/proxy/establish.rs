@@ -92,6 +92,8 @@ pub async fn establish(
             attempt.live.retries.fetch_add(1, Ordering::Relaxed);
         }
         let try_end = phase_end.min(now + policy.connect_timeout);
+        let is_fair = (try_end - now) * 2 >= policy.connect_timeout;
+        let patience = if is_fair { Patience::Fair } else { Patience::Rest };
         let (keepalive, timeouts) = (policy.keepalive, Timeouts::of(policy));
         let connecting = start(&attempt, &policy.source_addresses);
         drop(service);
@@ -105,6 +107,7 @@ pub async fn establish(
                 if reason == ErrorReason::Timeout {
                     course.note_unanswered(&attempt);
                 }
+                note_failure(&attempt, reason, patience);
                 failure = Some(reason);
             }
         }
@@ -172,10 +175,32 @@ async fn try_one(
     outcome.map(|()| connecting.into_stream())
 }
 
+/// Whether a try had at least half of the time that the policy gives to each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It had.
+    Fair,
+    /// It had less, what was left of the connect phase.
+    Rest,
+}
+
+/// Counts failures that speak against the endpoint.
+fn note_failure(attempt: &Attempt, reason: ErrorReason, patience: Patience) {
+    let is_its_own = match reason {
+        ErrorReason::Refused | ErrorReason::Unreachable | ErrorReason::Other => true,
+        ErrorReason::Timeout => patience == Patience::Fair,
+        _ => false,
+    };
+    if is_its_own {
+        attempt.endpoint.outlier.failed();
+    }
+}
+
 /// Counts what served the connection, and watches over promise 2: nothing reaches a color of weight 0
 /// unless somebody said so.
 fn note_success(course: &Course, attempt: &Attempt) {
     attempt.live.connections.fetch_add(1, Ordering::Relaxed);
+    attempt.endpoint.outlier.succeeded();
     if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
     }

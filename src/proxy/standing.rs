@@ -1,6 +1,6 @@
 //! Which endpoints come first: the order in which a pick prefers them.
 
-use crate::state::HealthState;
+use crate::state::{EndpointState, HealthState};
 
 /// How good an endpoint is for a new connection; the smaller the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,17 +9,20 @@ pub enum Standing {
     Works,
     /// It was not checked yet.
     Unknown,
+    /// It is ejected for failed connections, and checks do not say that it is down.
+    Ejected,
     /// Checks say that it is down.
     Down,
 }
 
 impl Standing {
-    /// What a state of health means for a pick.
-    pub fn of(health: HealthState) -> Self {
-        match health {
+    /// What is known of an endpoint, for a pick.
+    pub fn of(endpoint: &EndpointState) -> Self {
+        match endpoint.health() {
+            HealthState::Unhealthy => Self::Down,
+            _ if endpoint.live.outlier.is_ejected() => Self::Ejected,
             HealthState::Healthy | HealthState::Unchecked => Self::Works,
             HealthState::Pending => Self::Unknown,
-            HealthState::Unhealthy => Self::Down,
         }
     }
 }

@@ -97,6 +97,8 @@ fn set_health(service: &str, port: &PortState, set: &mut SetGauge<'_>) {
         }
         let disabled = color.endpoints.iter().filter(|endpoint| !endpoint.is_enabled()).count();
         set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "disabled")], disabled as f64);
+        let ejected = color.endpoints.iter().filter(|endpoint| endpoint.live.outlier.is_ejected()).count();
+        set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "ejected")], ejected as f64);
         for endpoint in &color.endpoints {
             let up = match endpoint.health() {
                 HealthState::Healthy => 1.0,

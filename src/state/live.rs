@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use super::connections::OpenConnections;
 use super::health::{HealthCell, HealthState};
+use super::outlier::OutlierCell;
 use super::places::{Places, ServiceLive};
 use super::reasons::{ClosedReason, ErrorReason};
 use crate::balance::RetryBudget;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     ALL_DOWN_TRIES, BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS,
-    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
+    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, EJECTIONS, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
     RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
@@ -64,6 +65,8 @@ pub struct EndpointLive {
     pub source_turns: AtomicU32,
     /// What checks say of it.
     pub health: HealthCell,
+    /// What failed connections say of it.
+    pub outlier: OutlierCell,
 }
 
 /// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
@@ -161,6 +164,11 @@ impl ColorLive {
     /// `health_transitions_total{to}`; rare, so it is looked up each time.
     pub fn health_transitions(&self, to: HealthState) -> CounterCell {
         self.labels.counter(HEALTH_TRANSITIONS, Some(("to", to.label())))
+    }
+
+    /// `ejections_total`; rare, so it is looked up each time.
+    pub fn ejections(&self) -> CounterCell {
+        self.labels.counter(EJECTIONS, None)
     }
 
     /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
@@ -279,6 +287,7 @@ impl Live {
             places: Places::default(),
             source_turns: AtomicU32::new(0),
             health: HealthCell::default(),
+            outlier: OutlierCell::default(),
         })
     }
 

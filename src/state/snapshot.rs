@@ -108,16 +108,19 @@ impl EndpointState {
 }
 
 impl ColorState {
-    /// Whether checks say of every endpoint that may have connections that it does not work.
+    /// Whether every endpoint that may have connections is down: checks say so, or it is ejected for failed
+    /// connections.
     pub fn is_down(&self) -> bool {
-        let mut enabled = self.endpoints.iter().filter(|endpoint| endpoint.is_enabled());
-        enabled.all(|endpoint| endpoint.health() == HealthState::Unhealthy)
+        let is_down = |endpoint: &EndpointState| {
+            endpoint.health() == HealthState::Unhealthy || endpoint.live.outlier.is_ejected()
+        };
+        self.endpoints.iter().filter(|endpoint| endpoint.is_enabled()).all(is_down)
     }
 }
 
 impl PortState {
-    /// Whether checks say of every endpoint of every color with weight that it does not work. Not so while
-    /// all weights are 0: then nobody asks for one.
+    /// Whether every endpoint of every color with weight is down. Not so while all weights are 0: then nobody
+    /// asks for one.
     pub fn is_down(&self) -> bool {
         let mut weighted = self.colors.iter().filter(|color| !color.weight.is_zero()).peekable();
         weighted.peek().is_some() && weighted.all(ColorState::is_down)

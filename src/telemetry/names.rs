@@ -110,7 +110,8 @@ pub const COLOR_WEIGHT: Family = gauge("teal_color_weight", "Weight in effect.")
 /// By service, color.
 pub const COLOR_WEIGHT_BASELINE: Family =
     gauge("teal_color_weight_baseline", "Weight that the configuration says.");
-/// By service, port, color, state (healthy, unhealthy, pending; unchecked where there are no checks).
+/// By service, port, color, state (healthy, unhealthy, pending; unchecked where there are no checks; besides,
+/// ejected, whatever checks say).
 pub const COLOR_ENDPOINTS: Family = gauge("teal_color_endpoints", "Endpoints of a color, by state.");
 /// By service, port, color, endpoint.
 pub const ENDPOINT_UP: Family = gauge(
@@ -120,6 +121,11 @@ pub const ENDPOINT_UP: Family = gauge(
 /// By service, port, color, to (healthy, unhealthy).
 pub const HEALTH_TRANSITIONS: Family =
     counter("teal_health_transitions_total", "Changes of an endpoint's health, by what it became.");
+/// By service, port, color.
+pub const EJECTIONS: Family = counter(
+    "teal_ejections_total",
+    "Times that an endpoint was left out for a while, as connections to it failed.",
+);
 /// By kind (tcp, http), result (passed, failed).
 pub const HEALTH_CHECK_DURATION: Family = Family {
     name: "teal_health_check_duration_seconds",
@@ -218,6 +224,7 @@ pub const REMOVABLE: &[Family] = &[
     COLOR_ENDPOINTS,
     ENDPOINT_UP,
     HEALTH_TRANSITIONS,
+    EJECTIONS,
     HEALTH_CHECK_DURATION,
     ALL_DOWN_TRIES,
     DRAINING_CONNECTIONS,

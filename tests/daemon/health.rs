@@ -27,7 +27,7 @@ fn promise_14_ready_waits_for_the_first_checks_5_s_at_the_latest() {
     until("teal is ready", || teal.status().phase == "ready");
     assert!(begun.elapsed() >= FIRST_ROUND.mul_f64(0.9), "{:?}", begun.elapsed());
     assert!(teal.get("/readyz").0.starts_with("HTTP/1.1 200"));
-    assert!(teal.log_has("some endpoints have not been checked"));
+    until("the log says why", || teal.log_has("some endpoints have not been checked"));
     assert_eq!(teal.color("a", "blue").endpoints[0].health, "pending");
     // Not ready yet is no reason not to stop.
     teal.terminate();
@@ -70,7 +70,7 @@ fn status_and_metrics_say_which_endpoints_work() {
     for word in ["healthy", "unhealthy", &down.to_string()] {
         assert!(text.contains(word), "{word} is missing in:\n{text}");
     }
-    assert!(teal.log_has("endpoint is unhealthy"));
+    until("the log says which", || teal.log_has("endpoint is unhealthy"));
     assert_eq!(ask(teal.vip("a")), "works");
     // The series leave with the endpoint.
     place.write("", &[service("a", &[("blue", 1, works)])]);

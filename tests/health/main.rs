@@ -8,4 +8,5 @@ mod support;
 
 mod checker;
 mod checks;
+mod ejections;
 mod promises;

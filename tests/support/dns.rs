@@ -96,6 +96,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
             on_color_down: OnColorDown::Spill,
             on_all_down: OnAllDown::Try,
             health: HealthCheck::None,
+            outlier: None,
         },
     })
 }
