@@ -23,6 +23,8 @@ cat >"$TREE/etc/teal/teal.toml" <<'END'
 listen = ["198.18.0.53:53"]
 [vip]
 pool = "198.18.0.0/16"
+[defaults]
+health = { kind = "none" }
 [services.shop]
 ports = [{ listen = 80, target = 8000 }]
 [services.shop.colors.blue]
