@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use teal::model::{
-    AdminSettings, Affinity, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint,
-    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnAllDown, OnColorDown,
-    Policy, Port, PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool,
-    VipSettings, Weight, Zone,
+    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
+    LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
+    ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::build::Addresses;
 
@@ -49,7 +48,7 @@ fn service(index: usize) -> Service {
         ports: vec![Port { listen: 80, target: 5000, name: PortName::parse("http").ok(), expose: vec![] }],
         colors: vec![color("blue", 97, [11, third, fourth]), color("green", 3, [12, third, fourth])],
         depends_on: vec![],
-        policy: policy(),
+        policy: teal::model::testing::policy(),
     }
 }
 
@@ -66,30 +65,6 @@ fn color(name: &str, weight: i64, [second, third, fourth]: [u8; 3]) -> Color {
         fallback: None,
         max_connections: None,
         proxy_protocol: None,
-    }
-}
-
-fn policy() -> Policy {
-    Policy {
-        connect_timeout: Duration::from_secs(1),
-        connect_total_timeout: Duration::from_secs(3),
-        retries: 2,
-        retry_budget_percent: 20,
-        idle_timeout: None,
-        half_close_timeout: None,
-        max_connection_age: None,
-        log_connections: false,
-        limits: teal::model::ConnectionLimits::default(),
-        source_addresses: Vec::new(),
-        proxy_protocol_from: AllowFrom::default(),
-        keepalive: Some(Duration::from_secs(60)),
-        drain_timeout: Duration::from_secs(600),
-        balance: Balance::RoundRobin,
-        affinity: Affinity::None,
-        on_color_down: OnColorDown::Spill,
-        on_all_down: OnAllDown::Try,
-        health: HealthCheck::None,
-        outlier: None,
     }
 }
 

@@ -38,12 +38,7 @@ fn summary(catalog: &Catalog) -> String {
     let colors: usize = services.clone().map(|service| service.colors.len()).sum();
     let endpoints: usize =
         services.clone().flat_map(|service| &service.colors).map(|color| color.endpoints.len()).sum();
-    let listeners: usize = services
-        .map(|service| {
-            let exposed: usize = service.ports.iter().map(|port| port.expose.len()).sum();
-            service.ports.len() * (1 + service.colors.len()) + exposed
-        })
-        .sum();
+    let listeners: usize = services.map(|service| service.listeners()).sum();
     let sockets = listeners + 2 * catalog.settings.dns.listen.len();
     format!(
         "valid: {} services, {colors} colors, {endpoints} endpoints, {} apps (hash {})\n\

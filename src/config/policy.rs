@@ -11,9 +11,7 @@ use super::limits::{self, LimitsDraft};
 use super::outlier;
 use super::scalar::{self, DurationBounds, OrOff, Words};
 use super::walk::{Placed, Table, Value};
-use crate::model::{
-    Affinity, AllowFrom, Balance, ConnectionLimits, HealthCheck, OnAllDown, OnColorDown, Outlier, Policy,
-};
+use crate::model::{Affinity, AllowFrom, Balance, HealthCheck, OnAllDown, OnColorDown, Policy};
 
 /// Further tries at most: more would only hide a backend that is down.
 const RETRIES_MAX: u32 = 10;
@@ -30,27 +28,7 @@ const DRAIN_TIMEOUT: DurationBounds = DurationBounds::milliseconds(0, 7 * 86_400
 
 /// The policy of a service about which a configuration says nothing.
 pub fn default_policy() -> Policy {
-    Policy {
-        connect_timeout: Duration::from_secs(1),
-        connect_total_timeout: Duration::from_secs(3),
-        retries: 2,
-        retry_budget_percent: 20,
-        idle_timeout: None,
-        half_close_timeout: None,
-        max_connection_age: None,
-        log_connections: false,
-        limits: ConnectionLimits::default(),
-        source_addresses: Vec::new(),
-        proxy_protocol_from: AllowFrom::default(),
-        keepalive: Some(Duration::from_secs(60)),
-        drain_timeout: Duration::from_secs(600),
-        balance: Balance::RoundRobin,
-        affinity: Affinity::None,
-        on_color_down: OnColorDown::Spill,
-        on_all_down: OnAllDown::Try,
-        health: HealthCheck::tcp(),
-        outlier: Some(Outlier::default()),
-    }
+    Policy::default()
 }
 
 /// What one table says about the policy.

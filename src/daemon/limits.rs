@@ -1,10 +1,8 @@
 //! Descriptors: what the process may open, and how many connections that allows.
 
-use std::sync::Arc;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::model::{Catalog, MaxConnections, Service};
+use crate::model::{Catalog, MaxConnections};
 
 /// Descriptors that DNS, health checks, the control socket, metrics, pipes for bulk, files and event queues
 /// need at most.
@@ -43,11 +41,7 @@ fn raise_descriptors() -> u64 {
 
 /// Sockets that a catalog's services and DNS listen with.
 fn listener_count(catalog: &Catalog) -> u64 {
-    let of_service = |service: &Arc<Service>| {
-        let exposed: usize = service.ports.iter().map(|port| port.expose.len()).sum();
-        service.ports.len() * (1 + service.colors.len()) + exposed
-    };
-    let services: usize = catalog.services.values().map(of_service).sum();
+    let services: usize = catalog.services.values().map(|service| service.listeners()).sum();
     (services + 2 * catalog.settings.dns.listen.len()) as u64
 }
 

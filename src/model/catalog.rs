@@ -51,6 +51,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// Addresses that it listens at: its VIP and each preview on every port, and what is exposed.
+    pub fn listeners(&self) -> usize {
+        let exposed: usize = self.ports.iter().map(|port| port.expose.len()).sum();
+        self.ports.len() * (1 + self.colors.len()) + exposed
+    }
+
     /// The color with that name.
     pub fn color(&self, name: &ColorName) -> Option<&Color> {
         self.colors.iter().find(|color| color.name == *name)
@@ -157,6 +163,33 @@ pub enum ProxyProtocol {
     V1,
     /// Binary.
     V2,
+}
+
+impl Default for Policy {
+    /// What holds where a configuration says nothing.
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            connect_total_timeout: Duration::from_secs(3),
+            retries: 2,
+            retry_budget_percent: 20,
+            idle_timeout: None,
+            half_close_timeout: None,
+            max_connection_age: None,
+            log_connections: false,
+            limits: ConnectionLimits::default(),
+            source_addresses: Vec::new(),
+            proxy_protocol_from: AllowFrom::default(),
+            keepalive: Some(Duration::from_secs(60)),
+            drain_timeout: Duration::from_secs(600),
+            balance: Balance::RoundRobin,
+            affinity: Affinity::None,
+            on_color_down: OnColorDown::Spill,
+            on_all_down: OnAllDown::Try,
+            health: HealthCheck::tcp(),
+            outlier: Some(Outlier::default()),
+        }
+    }
 }
 
 /// How an endpoint is picked.

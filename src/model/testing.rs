@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
-use super::catalog::{Affinity, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, Service};
-use super::health::{HealthCheck, OnAllDown};
-use super::limits::ConnectionLimits;
+use super::catalog::{Catalog, Color, Endpoint, Policy, Port, Service};
+use super::health::HealthCheck;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
     AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
@@ -41,27 +40,7 @@ pub fn settings() -> Settings {
 
 /// The defaults, without checks.
 pub fn policy() -> Policy {
-    Policy {
-        connect_timeout: Duration::from_secs(1),
-        connect_total_timeout: Duration::from_secs(3),
-        retries: 2,
-        retry_budget_percent: 20,
-        idle_timeout: None,
-        half_close_timeout: None,
-        max_connection_age: None,
-        log_connections: false,
-        limits: ConnectionLimits::default(),
-        source_addresses: Vec::new(),
-        proxy_protocol_from: AllowFrom::default(),
-        keepalive: Some(Duration::from_secs(60)),
-        drain_timeout: Duration::from_secs(600),
-        balance: Balance::RoundRobin,
-        affinity: Affinity::None,
-        on_color_down: OnColorDown::Spill,
-        on_all_down: OnAllDown::Try,
-        health: HealthCheck::None,
-        outlier: None,
-    }
+    Policy { health: HealthCheck::None, outlier: None, ..Policy::default() }
 }
 
 /// A color with these endpoints, each of weight 1.

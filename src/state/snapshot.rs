@@ -152,9 +152,4 @@ impl ServiceState {
     pub fn port(&self, listen: u16) -> Option<&PortState> {
         self.ports.iter().find(|port| port.port.listen == listen)
     }
-
-    /// The index of a color, the same in every port.
-    pub fn color_index(&self, color: &ColorName) -> Option<usize> {
-        self.service.colors.iter().position(|known| known.name == *color)
-    }
 }

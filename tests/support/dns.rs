@@ -11,10 +11,9 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
-    AdminSettings, Affinity, AllowFrom, Balance, Catalog, Color, ColorName, DnsSettings, Endpoint,
-    EndpointWeight, HealthCheck, LimitSettings, MaxConnections, MetricsSettings, OnAllDown, OnColorDown,
-    Policy, Port, PortName, ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource,
-    VipPool, VipSettings, Weight, Zone,
+    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
+    LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
+    ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -77,27 +76,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
         ports: ports.iter().map(port).collect(),
         colors: vec![color("blue"), color("green")],
         depends_on: Vec::new(),
-        policy: Policy {
-            connect_timeout: Duration::from_secs(1),
-            connect_total_timeout: Duration::from_secs(3),
-            retries: 2,
-            retry_budget_percent: 20,
-            idle_timeout: None,
-            half_close_timeout: None,
-            max_connection_age: None,
-            log_connections: false,
-            limits: teal::model::ConnectionLimits::default(),
-            source_addresses: Vec::new(),
-            proxy_protocol_from: AllowFrom::default(),
-            keepalive: None,
-            drain_timeout: Duration::from_secs(600),
-            balance: Balance::RoundRobin,
-            affinity: Affinity::None,
-            on_color_down: OnColorDown::Spill,
-            on_all_down: OnAllDown::Try,
-            health: HealthCheck::None,
-            outlier: None,
-        },
+        policy: teal::model::testing::policy(),
     })
 }
 
