@@ -7,7 +7,7 @@ use super::policy::PolicyDraft;
 use super::source::Place;
 use super::walk::Placed;
 use crate::model::{
-    AppName, ColorName, Endpoint, Port, ProxyProtocol, ServiceName, Settings, VipPool, Weight,
+    AppName, ColorName, Domain, Endpoint, Port, ProxyProtocol, ServiceName, Settings, VipPool, Weight,
 };
 
 /// Everything that was read.
@@ -29,13 +29,19 @@ pub(super) struct SettingsDraft {
     pub(super) pool: Option<VipPool>,
     /// Absent when the default applies.
     pub(super) pool_place: Option<Place>,
+    /// Upstreams that are addresses.
+    pub(super) upstreams: Vec<Placed<SocketAddr>>,
+    /// Domains with upstreams of their own.
+    pub(super) forwarded: Vec<Placed<Domain>>,
     /// Listeners of DNS and metrics.
     pub(super) listeners: Vec<Listener>,
 }
 
 impl SettingsDraft {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { pool: Some(settings.vip.pool), settings, pool_place: None, listeners: Vec::new() }
+        let pool = Some(settings.vip.pool);
+        let (upstreams, forwarded, listeners) = (Vec::new(), Vec::new(), Vec::new());
+        Self { settings, pool, pool_place: None, upstreams, forwarded, listeners }
     }
 
     /// Adds the listeners of which the file says nothing, so that nothing else takes their address.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::listeners::{explain, failed_listeners};
+use crate::dns::forward::policy::BUDGET;
 use crate::dns::{self, Bound, Dns};
 use crate::state::Problems;
 
@@ -42,6 +44,9 @@ impl Resolver {
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let note: Note = Arc::new(note);
+        let servers = TaskTracker::new();
+        let drained = CancellationToken::new();
+        handle.spawn(Arc::clone(&dns.forwarder).run(drained.clone()));
         for address in listen {
             let first = try_bind(*address, problems);
             let server = Server {
@@ -54,14 +59,21 @@ impl Resolver {
                 Some(first) => note(first.address),
                 None => failed_listeners().increment(1.0),
             }
-            handle.spawn(server.run(*address, first));
+            servers.spawn_on(server.run(*address, first), &handle);
         }
-        let until = stop.clone();
+        servers.close();
+        let (until, forwarder) = (stop.clone(), Arc::clone(&dns.forwarder));
         let thread = thread::Builder::new().name("teal-dns".to_owned()).spawn(move || {
             runtime.block_on(async {
                 until.cancelled().await;
-                // What was received is answered by the tasks when they see the same token.
-                tokio::task::yield_now().await;
+                // What was received is answered by the tasks when they see the same token, and what was asked
+                // upstream when that has answered.
+                let last_answers = async {
+                    servers.wait().await;
+                    forwarder.drained().await;
+                };
+                let _ = tokio::time::timeout(BUDGET + LAST_ANSWERS, last_answers).await;
+                drained.cancel();
                 tokio::time::sleep(LAST_ANSWERS).await;
             });
         })?;
@@ -83,7 +95,7 @@ impl Resolver {
     }
 }
 
-/// How long answers that are under way at the stop may take to leave.
+/// How long answers that are there may take to leave.
 const LAST_ANSWERS: Duration = Duration::from_millis(20);
 
 fn subject(address: SocketAddr) -> String {

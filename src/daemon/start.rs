@@ -23,7 +23,7 @@ use super::resolver::Resolver;
 use super::{places, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
-use crate::dns::{Dns, DnsMetrics};
+use crate::dns::{Dns, DnsMetrics, Forwarder};
 use crate::health::FirstRound;
 use crate::model::{HostNetworks, Route, Settings};
 use crate::net::unix::ControlSocketError;
@@ -309,7 +309,11 @@ impl Builder {
         networks: Arc<ArcSwap<HostNetworks>>,
     ) -> Result<Resolver, StartError> {
         let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
-        let dns = Arc::new(Dns::new(Arc::clone(snapshot), networks, DnsMetrics::new(duration)));
+        let metrics = DnsMetrics::new(duration);
+        let series = Arc::clone(self.base.live.series());
+        let forwarder = Forwarder::new(metrics.clone(), series, self.base.problems.clone());
+        let dns = Dns::new(Arc::clone(snapshot), networks, metrics);
+        let dns = Arc::new(Dns { forwarder: Arc::new(forwarder), ..dns });
         let facts = Arc::clone(&self.facts);
         let note = move |address: SocketAddr| {
             let mut listen = facts.dns.load().as_ref().clone();

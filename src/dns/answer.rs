@@ -6,8 +6,8 @@
 
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Section, Transport};
-use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Rest, rest_of};
-use crate::state::answers::{Answers, Lookup, Records, Server, ZoneRecords};
+use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question, Rest, rest_of};
+use crate::state::answers::{Answers, Lookup, Outside, Records, Server, ZoneRecords};
 use crate::state::records::{
     QUESTION_AT, TYPE_A, TYPE_NS, TYPE_PTR, TYPE_SOA, TYPE_SRV, fixed_part, pointer_to,
 };
@@ -39,6 +39,8 @@ pub struct Asked {
 pub enum Verdict {
     /// A reply is in the buffer.
     Reply(Scope, Rcode),
+    /// Upstreams have to be asked; the query had this OPT. Nothing is in the buffer.
+    Forward(Option<Opt>),
     /// There is none.
     Drop(DropReason),
 }
@@ -48,6 +50,8 @@ pub enum Verdict {
 pub enum Scope {
     /// The zones.
     Zone,
+    /// Upstreams, or teal's own word about them.
+    Forwarded,
     /// Nowhere: not ours to answer, or not for this client.
     Refused,
     /// Nowhere: the query was no query that teal understands.
@@ -56,12 +60,13 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 3] = [Self::Zone, Self::Refused, Self::Invalid];
+    pub const ALL: [Self; 4] = [Self::Zone, Self::Forwarded, Self::Refused, Self::Invalid];
 
     /// The value of the label `scope`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Zone => "zone",
+            Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Invalid => "invalid",
         }
@@ -71,6 +76,7 @@ impl Scope {
     pub(super) fn of_error(rcode: Rcode) -> Self {
         match rcode {
             Rcode::NoError | Rcode::NxDomain => Self::Zone,
+            Rcode::ServFail | Rcode::YxDomain => Self::Forwarded,
             Rcode::Refused => Self::Refused,
             Rcode::FormErr | Rcode::NotImp | Rcode::BadVers => Self::Invalid,
         }
@@ -119,7 +125,10 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
         Rest::Broken => return refuse_unread(packet, &header, Some(&question), out),
     };
     let reply = Reply::begin(out, &header, Some(&question), (asked.transport, opt));
-    let ending = decide(&question, asked.source, answers, reply);
+    let Some(ending) = decide(&question, &header, asked.source, answers, reply) else {
+        out.clear();
+        return Verdict::Forward(opt);
+    };
     let (Ending::Authoritative(rcode) | Ending::Error(rcode, _)) = ending;
     Verdict::Reply(Scope::of_error(rcode), rcode)
 }
@@ -143,8 +152,14 @@ fn refuse_unread(
     Verdict::Reply(Scope::of_error(rcode), rcode)
 }
 
-/// Answers an ordinary question.
-fn decide(question: &Question<'_>, source: Source, answers: &Answers, mut reply: Reply<'_>) -> Ending {
+/// Answers an ordinary question, if it is not for upstreams.
+fn decide(
+    question: &Question<'_>,
+    header: &Header,
+    source: Source,
+    answers: &Answers,
+    mut reply: Reply<'_>,
+) -> Option<Ending> {
     let mut space = [0; NAME_OCTETS_MAX];
     let ending = if source == Source::Denied {
         Ending::Error(Rcode::Refused, Some(ExtendedError::Prohibited))
@@ -164,11 +179,18 @@ fn decide(question: &Question<'_>, source: Source, answers: &Answers, mut reply:
                 Name { octets: name.len(), zone, ttl: 0 }.push_no_such(&mut reply);
                 Ending::Authoritative(Rcode::NxDomain)
             }
-            Lookup::Outside => Ending::Error(Rcode::Refused, Some(ExtendedError::NotAuthoritative)),
+            Lookup::Forwarded if header.wants_recursion() => return None,
+            Lookup::Outside if header.wants_recursion() && answers.outside() == Outside::Forwarded => {
+                return None;
+            }
+            // Also without RD: who asks so wants what teal knows itself (RFC 1035 §4.1.1).
+            Lookup::Forwarded | Lookup::Outside => {
+                Ending::Error(Rcode::Refused, Some(ExtendedError::NotAuthoritative))
+            }
         }
     };
     reply.finish(ending);
-    ending
+    Some(ending)
 }
 
 /// A name of a zone, as it stands in the question.

@@ -2,11 +2,12 @@
 //!
 //! `daemon` binds with [`bind()`] and runs [`udp::run`] and [`tcp::run`] with one [`Dns`]. Moving
 //! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
-//! three places. Names outside the zones are refused; nothing is forwarded.
+//! three places. Names of others are handed to [`forward`](mod@forward), which asks upstreams.
 
 pub mod answer;
 mod batch;
 pub mod bind;
+pub mod forward;
 pub mod metrics;
 mod odd;
 pub mod reply;
@@ -21,11 +22,12 @@ use arc_swap::ArcSwap;
 
 pub use answer::{Asked, DropReason, Scope, Source, Verdict, answer};
 pub use bind::{BindError, Bound, bind};
+pub use forward::{Forwarder, ReplyTo};
 pub use metrics::DnsMetrics;
 pub use reply::{Rcode, Transport};
 
 use crate::model::HostNetworks;
-use crate::state::{Snapshot, SnapshotCell};
+use crate::state::{Problems, Snapshot, SnapshotCell};
 
 /// What every DNS socket shares.
 #[derive(Debug)]
@@ -36,14 +38,29 @@ pub struct Dns {
     pub host: Arc<ArcSwap<HostNetworks>>,
     /// What is counted.
     pub metrics: DnsMetrics,
+    /// Who asks upstreams.
+    pub forwarder: Arc<Forwarder>,
     /// Bounds of TCP connections, over all listeners.
     pub tcp: tcp::Connections,
 }
 
 impl Dns {
-    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default.
+    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default. What is counted about
+    /// upstreams is shown nowhere, unless the forwarder is replaced.
     pub fn new(snapshot: SnapshotCell, host: Arc<ArcSwap<HostNetworks>>, metrics: DnsMetrics) -> Self {
-        Self { snapshot, host, metrics, tcp: tcp::Connections::default() }
+        let forwarder = Forwarder::new(metrics.clone(), Arc::default(), Problems::default());
+        Self { snapshot, host, metrics, forwarder: Arc::new(forwarder), tcp: tcp::Connections::default() }
+    }
+
+    /// Hands a query to the forwarder. The verdict is a reply, in `out`, or that it follows.
+    fn forward(
+        &self,
+        (packet, opt): (&[u8], Option<wire::Opt>),
+        to: ReplyTo,
+        snapshot: &Snapshot,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        self.forwarder.ask((packet, opt), to, (snapshot, &self.host.load()), out)
     }
 }
 

@@ -1,6 +1,7 @@
 //! DNS over TCP (RFC 7766): a length before each message, any number of messages in a row.
 //!
-//! Answers are immediate, so they come in the order of the questions. Connections are bounded in all
+//! Answers for the zones come in the order of the questions; those of upstreams as they arrive (RFC 7766
+//! §6.2.1.1). Connections are bounded in all
 //! and by source, in time without a complete query, and in time for taking replies.
 
 use std::collections::HashMap;
@@ -11,11 +12,13 @@ use std::time::Duration;
 
 use rustix::net::RecvFlags;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Asked, Source, Verdict, answer};
+use super::forward::ReplyTo;
 use super::metrics::Dropped;
 use super::reply::Transport;
 use super::{Dns, source_of};
@@ -137,7 +140,7 @@ impl Accept for Doorman {
         }
         let place = Place { dns: Arc::clone(&self.dns), source };
         match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => drop(self.tasks.spawn(serve(stream, place, self.stop.clone()))),
+            Ok(stream) => drop(self.tasks.spawn(serve(stream, peer, place, self.stop.clone()))),
             Err(error) => tracing::debug!(%error, %peer, "cannot watch a DNS connection"),
         }
     }
@@ -160,9 +163,19 @@ impl Drop for Place {
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: tokio::net::TcpStream, place: Place, stop: CancellationToken) {
+async fn serve(stream: tokio::net::TcpStream, peer: SocketAddr, place: Place, stop: CancellationToken) {
     let dns = Arc::clone(&place.dns);
-    let mut session = Session { stream, place, input: Vec::new(), output: Vec::new(), reply: Vec::new() };
+    let (replies, mut later) = mpsc::unbounded_channel();
+    let mut session = Session {
+        stream,
+        place,
+        peer,
+        replies,
+        waiting: 0,
+        input: Vec::new(),
+        output: Vec::new(),
+        reply: Vec::new(),
+    };
     let idle = dns.tcp.limits.idle;
     loop {
         let deadline = Instant::now() + idle;
@@ -170,19 +183,24 @@ async fn serve(stream: tokio::net::TcpStream, place: Place, stop: CancellationTo
         while !session.has_query() {
             let read = tokio::select! {
                 biased;
+                Some(reply) = later.recv() => match session.deliver(&reply, idle).await {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
                 read = timeout_at(deadline, session.read()) => read,
                 () = stop.cancelled() => break,
             };
             if !matches!(read, Ok(Ok(1..))) {
-                return;
+                return session.finish(later, idle).await;
             }
         }
         if stop.is_cancelled() {
             session.read_waiting();
         }
-        let answered = session.answer(idle).await;
-        if answered.is_err() || stop.is_cancelled() {
-            return;
+        match session.answer(idle).await {
+            Ok(()) if !stop.is_cancelled() => {}
+            Ok(()) | Err(Over::NoQuery) => return session.finish(later, idle).await,
+            Err(Over::Stuck) => return,
         }
     }
 }
@@ -191,6 +209,11 @@ async fn serve(stream: tokio::net::TcpStream, place: Place, stop: CancellationTo
 struct Session {
     stream: tokio::net::TcpStream,
     place: Place,
+    peer: SocketAddr,
+    /// Where replies arrive that upstreams have to be asked for.
+    replies: mpsc::UnboundedSender<Vec<u8>>,
+    /// How many of those are to come.
+    waiting: usize,
     /// Never more than one incomplete message and one read: what is complete is answered first.
     input: Vec<u8>,
     output: Vec<u8>,
@@ -271,15 +294,39 @@ impl Session {
         let snapshot = dns.snapshot.load();
         let source = source_of(self.place.source, &snapshot, &dns.host.load());
         let asked = Asked { transport: Transport::Tcp, source };
-        let verdict = answer(message, asked, &snapshot.answers, &mut self.reply);
+        let mut verdict = answer(message, asked, &snapshot.answers, &mut self.reply);
+        if let Verdict::Forward(opt) = verdict {
+            let to = ReplyTo::Tcp { replies: self.replies.clone(), peer: self.peer };
+            verdict = dns.forward((message, opt), to, &snapshot, &mut self.reply);
+        }
         dns.metrics.count(verdict, Transport::Tcp);
-        match (verdict, u16::try_from(self.reply.len())) {
-            (Verdict::Reply(..), Ok(octets)) => {
-                self.output.extend_from_slice(&octets.to_be_bytes());
-                self.output.extend_from_slice(&self.reply);
+        match verdict {
+            Verdict::Reply(..) => {
+                append_message(&self.reply, &mut self.output);
                 Answered::Yes
             }
-            _ => Answered::No,
+            Verdict::Forward(_) => {
+                self.waiting += 1;
+                Answered::Yes
+            }
+            Verdict::Drop(_) => Answered::No,
+        }
+    }
+
+    /// Writes a reply that has come later.
+    async fn deliver(&mut self, reply: &[u8], patience: Duration) -> Result<(), Over> {
+        self.waiting = self.waiting.saturating_sub(1);
+        append_message(reply, &mut self.output);
+        self.flush(patience).await
+    }
+
+    /// Waits for the replies that are still to come, and writes them.
+    async fn finish(mut self, mut later: mpsc::UnboundedReceiver<Vec<u8>>, patience: Duration) {
+        while self.waiting > 0 {
+            let Some(reply) = later.recv().await else { return };
+            if self.deliver(&reply, patience).await.is_err() {
+                return;
+            }
         }
     }
 
@@ -287,6 +334,14 @@ impl Session {
         let written = timeout(patience, self.stream.write_all(&self.output)).await;
         self.output.clear();
         if matches!(written, Ok(Ok(()))) { Ok(()) } else { Err(Over::Stuck) }
+    }
+}
+
+/// A reply with its length before it. None is longer than a length can say.
+fn append_message(reply: &[u8], output: &mut Vec<u8>) {
+    if let Ok(octets) = u16::try_from(reply.len()) {
+        output.extend_from_slice(&octets.to_be_bytes());
+        output.extend_from_slice(reply);
     }
 }
 

@@ -16,6 +16,9 @@ const PORT_NAME_OCTETS_MAX: usize = 15;
 /// name in text form may have (RFC 1035 §2.3.4).
 const ZONE_OCTETS_MAX: usize = 80;
 
+/// Octets in a name in text form at most, without the trailing dot (RFC 1035 §2.3.4).
+const NAME_OCTETS_MAX: usize = 253;
+
 /// Service names that DNS gives another meaning.
 pub const RESERVED_SERVICE_NAMES: [&str; 2] = ["ns", "localhost"];
 
@@ -163,6 +166,32 @@ name!(
     }
 );
 
+name!(
+    /// A DNS suffix that others own, without the trailing dot. Labels may have underscores, as those of
+    /// directory services do (`_msdcs.corp.example`).
+    Domain,
+    |text| {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        if text.len() > NAME_OCTETS_MAX {
+            return Err(NameError::TooLong { octets: text.len(), octets_max: NAME_OCTETS_MAX });
+        }
+        for label in text.split('.') {
+            let plain = label.strip_prefix('_').unwrap_or(label);
+            parse_label(&plain.replace('_', "x"), LABEL_OCTETS_MAX)?;
+        }
+        Ok(text.to_ascii_lowercase().into())
+    }
+);
+
+impl Domain {
+    /// What of this domain lies below `zone`, without a trailing dot: nothing for the zone itself, absent
+    /// for a domain that lies elsewhere.
+    pub fn below(&self, zone: &Zone) -> Option<&str> {
+        let rest = self.0.strip_suffix(&*zone.0)?;
+        if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
+    }
+}
+
 impl Zone {
     /// Whether `other` is this zone or lies below it.
     pub fn contains(&self, other: &Self) -> bool {
@@ -193,6 +222,18 @@ mod tests {
         );
         assert_eq!(PortName::parse("80"), Err(NameError::NoLetter));
         assert!(ServiceName::parse(&"a".repeat(63)).is_ok());
+    }
+
+    #[test]
+    fn a_domain_may_have_underscores_and_knows_what_of_it_lies_below_a_zone() {
+        let domain = |text| Domain::parse(text).unwrap();
+        assert_eq!(domain("_msdcs.Corp_1.example.").as_str(), "_msdcs.corp_1.example");
+        assert_eq!(Domain::parse("corp..example"), Err(NameError::Empty));
+        assert_eq!(Domain::parse("co rp"), Err(NameError::Character(' ')));
+        let zone = Zone::parse("local").unwrap();
+        assert_eq!(domain("dc.corp.local").below(&zone), Some("dc.corp"));
+        assert_eq!(domain("local").below(&zone), Some(""));
+        assert_eq!(domain("notlocal").below(&zone), None);
     }
 
     #[test]

@@ -18,10 +18,20 @@ use crate::model::{Catalog, DnsSettings, ServiceName};
 pub struct Answers {
     pub(super) names: HashMap<Box<[u8]>, Node>,
     pub(super) zones: Vec<ZoneRecords>,
-    /// How many labels the apexes have, each number once: the only suffixes worth looking for.
+    /// How many labels the apexes, and the domains that others own, have, each number once: the only suffixes worth looking for.
     pub(super) apex_labels: Vec<u8>,
     /// TTL of positive answers, in seconds.
     pub(super) ttl: u32,
+    pub(super) outside: Outside,
+}
+
+/// What becomes of names that are in no zone and in no domain with upstreams of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outside {
+    /// They are refused.
+    Refused,
+    /// Upstreams are asked.
+    Forwarded,
 }
 
 /// A name that exists, and the zone that it belongs to.
@@ -47,6 +57,8 @@ pub enum Records {
     Server(Box<Server>),
     /// PTR, with its target in wire format.
     Pointer(Box<[u8]>),
+    /// A domain begins here that others own (`[dns.forward]`), whatever zone lies above.
+    Forwarded,
 }
 
 /// The SRV records of one name: their target is the end of that name.
@@ -82,6 +94,8 @@ pub enum Lookup<'a> {
     Name(&'a ZoneRecords, &'a Records),
     /// It does not, and would be in this zone.
     Missing(&'a ZoneRecords),
+    /// It is in a domain that has upstreams of its own.
+    Forwarded,
     /// It is in none of the zones.
     Outside,
 }
@@ -101,14 +115,17 @@ impl Answers {
             }
         }
         builder.insert_name_servers();
+        builder.insert_forwarded();
         builder.insert_between_zones();
         Arc::new(builder.finish())
     }
 
     /// Looks for `name`: wire format without compression, in lower case.
     pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
-        if let Some(node) = self.names.get(name) {
-            return Lookup::Name(self.zone(node), &node.records);
+        match self.names.get(name) {
+            Some(Node { records: Records::Forwarded, .. }) => return Lookup::Forwarded,
+            Some(node) => return Lookup::Name(self.zone(node), &node.records),
+            None => {}
         }
         let mut labels_left = suffixes(name).count();
         for suffix in suffixes(name) {
@@ -117,11 +134,20 @@ impl Answers {
             if !apex {
                 continue;
             }
-            if let Some(node @ Node { records: Records::Apex { .. }, .. }) = self.names.get(suffix) {
-                return Lookup::Missing(self.zone(node));
+            match self.names.get(suffix) {
+                Some(Node { records: Records::Forwarded, .. }) => return Lookup::Forwarded,
+                Some(node @ Node { records: Records::Apex { .. }, .. }) => {
+                    return Lookup::Missing(self.zone(node));
+                }
+                _ => {}
             }
         }
         Lookup::Outside
+    }
+
+    /// What becomes of names for which [`Self::lookup`] knows nothing.
+    pub fn outside(&self) -> Outside {
+        self.outside
     }
 
     /// TTL of positive answers, in seconds.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::answers::{Answers, Node, Records, Server, ZoneRecords, name_server_address, suffixes};
+use super::answers::{Answers, Node, Outside, Records, Server, ZoneRecords, name_server_address, suffixes};
 use super::build::Addresses;
 use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name};
 use crate::model::{Service, Settings};
@@ -45,7 +45,13 @@ impl<'a> Builder<'a> {
         Self {
             settings,
             serial,
-            answers: Answers { names, zones: Vec::new(), apex_labels: Vec::new(), ttl: seconds(dns.ttl) },
+            answers: Answers {
+                names,
+                zones: Vec::new(),
+                apex_labels: Vec::new(),
+                ttl: seconds(dns.ttl),
+                outside: if dns.forward.upstreams.is_empty() { Outside::Refused } else { Outside::Forwarded },
+            },
             reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
             order: order.into(),
             zones,
@@ -102,7 +108,6 @@ impl<'a> Builder<'a> {
             glue
         });
         let apex_octets = u8::try_from(apex.len()).expect("the model bounds zones");
-        let labels = label_count(&apex);
         let zone = u16::try_from(self.answers.zones.len()).expect("the configuration is read from a file");
         self.answers.zones.push(ZoneRecords {
             apex_octets,
@@ -111,10 +116,25 @@ impl<'a> Builder<'a> {
             ns,
             glue,
         });
+        self.look_at(label_count(&apex));
+        self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
+    }
+
+    /// Suffixes of so many labels are worth looking for.
+    fn look_at(&mut self, labels: u8) {
         if !self.answers.apex_labels.contains(&labels) {
             self.answers.apex_labels.push(labels);
         }
-        self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
+    }
+
+    /// Domains that others own. The configuration has none that takes a name of a service.
+    pub(super) fn insert_forwarded(&mut self) {
+        for domain in self.settings.dns.forward.domains.keys() {
+            let labels: Vec<&str> = domain.as_str().split('.').collect();
+            let name = name_below(&labels, &[0]);
+            self.look_at(label_count(&name));
+            self.insert(0, name, Records::Forwarded);
+        }
     }
 
     /// The names of a service in every zone, and of its addresses.
@@ -175,17 +195,27 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Names between a zone and another one above it exist, since names exist below them (RFC 8020 §2).
+    /// Names between a zone, or a domain that others own, and a zone above it exist, since names exist
+    /// below them (RFC 8020 §2).
     pub(super) fn insert_between_zones(&mut self) {
-        for apex in self.zones.clone() {
+        let forwarded = self.answers.names.iter().filter(|(_, node)| node.records == Records::Forwarded);
+        let forwarded = forwarded.map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        for apex in self.zones.iter().cloned().chain(forwarded).collect::<Vec<_>>() {
             let above = suffixes(&apex).skip(1);
-            let ordinary = |name: &&[u8]| self.zone_beginning_at(name).is_none();
+            let ordinary = |name: &&[u8]| !self.is_cut(name);
             let between: Vec<&[u8]> = above.clone().take_while(ordinary).collect();
-            let Some(zone) = above.clone().find_map(|name| self.zone_beginning_at(name)) else { continue };
+            let cut = above.clone().find(|name| self.is_cut(name));
+            let Some(zone) = cut.and_then(|name| self.zone_beginning_at(name)) else { continue };
             for name in between {
                 self.insert(zone, name.into(), Records::Empty);
             }
         }
+    }
+
+    /// Whether a zone, or a domain that others own, begins here.
+    fn is_cut(&self, name: &[u8]) -> bool {
+        let records = self.answers.names.get(name).map(|node| &node.records);
+        matches!(records, Some(Records::Apex { .. } | Records::Forwarded))
     }
 
     fn zone_beginning_at(&self, name: &[u8]) -> Option<u16> {

@@ -12,8 +12,8 @@ use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
     AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
-    ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings, Weight, Zone,
+    ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route,
+    Service, ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -43,6 +43,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             zones: zones.iter().map(|zone| Zone::parse(zone).unwrap()).collect(),
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
+            forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
         },
         vip: VipSettings { pool: VipPool(pool.parse().unwrap()), route: Route::None, allow_from },

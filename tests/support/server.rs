@@ -64,6 +64,8 @@ pub struct Server {
     pub dns: Arc<Dns>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<io::Result<()>>>,
+    /// Ends the forwarder's clock, which runs until nobody waits any more.
+    drained: CancellationToken,
 }
 
 impl Server {
@@ -81,7 +83,9 @@ impl Server {
             tokio::spawn(udp::run(bound.udp, Arc::clone(&dns), stop.clone())),
             tokio::spawn(tcp::run(bound.tcp, Arc::clone(&dns), stop.clone())),
         ];
-        Self { address: bound.address, dns, stop, tasks }
+        let drained = CancellationToken::new();
+        tokio::spawn(Arc::clone(&dns.forwarder).run(drained.clone()));
+        Self { address: bound.address, dns, stop, tasks, drained }
     }
 
     /// Asks it to stop and waits until it has.
@@ -90,6 +94,8 @@ impl Server {
         for task in self.tasks {
             within(task).await.unwrap().unwrap();
         }
+        within(self.dns.forwarder.drained()).await;
+        self.drained.cancel();
     }
 
     /// Its address, on another of the host's addresses.
