@@ -236,8 +236,9 @@ fn the_example_file_shows_every_key_in_its_place() {
     assert_eq!(survive(&text), []);
     let root: toml::Table = text.parse().expect("TOML");
     let service = &root["services"]["servicea"];
-    let places: [(&keys::Schema, Vec<&toml::Value>); 15] = [
+    let places: [(&keys::Schema, Vec<&toml::Value>); 16] = [
         (&keys::DNS, vec![&root["dns"]]),
+        (&keys::CACHE, vec![&root["dns"]["cache"]]),
         (&keys::FORWARD, vec![&root["dns"]["forward"]["corp.example"]]),
         (&keys::VIP, vec![&root["vip"]]),
         (&keys::METRICS, vec![&root["metrics"]]),

@@ -14,7 +14,7 @@ use crate::state::records::{
 
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
-const TYPE_ANY: u16 = 255;
+pub(super) const TYPE_ANY: u16 = 255;
 
 /// Whether the client is in `allow_from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub enum Verdict {
 pub enum Scope {
     /// The zones.
     Zone,
+    /// What upstreams have said before.
+    Cache,
     /// Upstreams, or teal's own word about them.
     Forwarded,
     /// Nowhere: not ours to answer, or not for this client.
@@ -60,12 +62,13 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 4] = [Self::Zone, Self::Forwarded, Self::Refused, Self::Invalid];
+    pub const ALL: [Self; 5] = [Self::Zone, Self::Cache, Self::Forwarded, Self::Refused, Self::Invalid];
 
     /// The value of the label `scope`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Zone => "zone",
+            Self::Cache => "cache",
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Invalid => "invalid",

@@ -7,6 +7,7 @@
 pub mod answer;
 mod batch;
 pub mod bind;
+pub mod cache;
 pub mod forward;
 pub mod metrics;
 mod odd;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::access::AllowFrom;
+use super::cache::CacheSettings;
 use super::forward::ForwardSettings;
 use super::name::Zone;
 
@@ -42,6 +43,8 @@ pub struct DnsSettings {
     pub negative_ttl: Duration,
     /// Where names outside the zones are asked.
     pub forward: ForwardSettings,
+    /// How long their answers are remembered.
+    pub cache: CacheSettings,
     /// Who may ask; others get REFUSED.
     pub allow_from: AllowFrom,
 }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::forward::message::{Answer, Records};
+use super::super::answer::TYPE_ANY;
+use super::super::forward::message::Answer;
 use super::super::forward::question::Key;
 use super::super::reply::{ExtendedError, OPTION_EXTENDED_ERROR};
 use super::super::wire::read_u16;
 use crate::model::CacheSettings;
-use crate::state::records::{TYPE_ANY, TYPE_SOA};
+use crate::state::records::TYPE_SOA;
 
 const NO_ERROR: u16 = 0;
 const SERV_FAIL: u16 = 2;
@@ -83,9 +84,9 @@ impl Entry {
         key.octets() + records.len() + errors.len() + size_of_val(&*self.ttl_at) + OVERHEAD_OCTETS
     }
 
-    /// Takes `age` seconds off the TTLs in a reply whose records begin at `records_at` and end at `records_end`.
-    pub fn count_down(&self, reply: &mut [u8], (records_at, records_end): (usize, usize), age: u32) {
-        self.each_ttl(&mut reply[records_at..records_end], |ttl| ttl.saturating_sub(age));
+    /// Takes `age` seconds off the TTLs in the records of a reply, or the first of them.
+    pub fn count_down(&self, records: &mut [u8], age: u32) {
+        self.each_ttl(records, |ttl| ttl.saturating_sub(age));
     }
 
     /// The answer as it may be given when it is over.
@@ -129,14 +130,15 @@ fn keep_records(key: &Key, answer: &mut Answer, settings: &CacheSettings) -> Opt
     let mut ttl_at = Vec::new();
     let mut least = ttl_max;
     let (mut has_wanted, mut negative) = (false, None);
-    for record in Records::of(answer) {
+    for record in answer.each_record() {
         let record = record?;
         ttl_at.push(u16::try_from(record.ttl_at).ok()?);
         least = least.min(valid(record.ttl).clamp(ttl_min, ttl_max));
         has_wanted |= record.section == 0 && (record.kind == key.kind() || key.kind() == TYPE_ANY);
         if record.section == 1 && record.kind == TYPE_SOA {
             let minimum = record.rdata.last_chunk().map(|octets| u32::from_be_bytes(*octets))?;
-            negative = Some(minimum.min(valid(record.ttl)).max(ttl_min).min(seconds(settings.negative_ttl_max)));
+            negative =
+                Some(minimum.min(valid(record.ttl)).max(ttl_min).min(seconds(settings.negative_ttl_max)));
         }
     }
     let is_negative = answer.rcode == NX_DOMAIN || !has_wanted;

@@ -12,7 +12,6 @@ use lru::LruCache;
 use super::forward::message::{Answer, write_reply};
 use super::forward::question::{Key, Query};
 use super::reply::Rcode;
-use super::wire::HEADER_OCTETS;
 use crate::model::CacheSettings;
 use entry::{Age, Entry, is_bogus};
 
@@ -42,8 +41,8 @@ impl Cache {
     }
 
     /// Goes on with other bounds; what is over them leaves.
-    pub fn set(&mut self, settings: CacheSettings) {
-        self.settings = settings;
+    pub fn set(&mut self, settings: &CacheSettings) {
+        self.settings.clone_from(settings);
         self.shrink();
     }
 
@@ -62,10 +61,9 @@ impl Cache {
         let Some(entry) = self.entries.get(key) else { return Found::Nothing };
         match entry.age(&self.settings, now) {
             Age::Fresh(age) => {
-                let reply = write_reply(query, &entry.answer, out);
-                let records_at = HEADER_OCTETS + query.question.as_ref().len();
-                entry.count_down(out, (records_at, records_at + reply.records_octets), age);
-                Found::Fresh(reply.rcode, age)
+                let written = write_reply(query, &entry.answer, out);
+                entry.count_down(&mut out[written.records], age);
+                Found::Fresh(written.rcode, age)
             }
             Age::Stale if entry.stale_until.is_some_and(|until| now < until) => {
                 Found::Stale(entry.stale_answer())
@@ -77,6 +75,9 @@ impl Cache {
     /// Remembers what was answered to `key`. Where nobody could answer, and there is an answer that may be given
     /// although it is over, that one is returned: clients get it instead, and for a while without asking.
     pub fn keep(&mut self, key: &Key, answer: &Answer, now: Instant) -> Option<Answer> {
+        if self.settings.octets_max == 0 {
+            return None;
+        }
         let entry = Entry::of(key, answer.clone(), &self.settings, now);
         if entry.as_ref().is_some_and(Entry::is_failure) && !is_bogus(answer) {
             let until = now + self.settings.failure_ttl;
@@ -98,7 +99,9 @@ impl Cache {
     pub fn flush(&mut self, name: &[u8]) -> usize {
         let keys = self.entries.iter().map(|(key, _)| key).filter(|key| is_at_or_below(key.name(), name));
         let keys: Vec<Key> = keys.cloned().collect();
-        keys.iter().for_each(|key| self.forget(key));
+        for key in &keys {
+            self.forget(key);
+        }
         keys.len()
     }
 

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::super::reply::{ExtendedError, Transport};
-use super::super::wire::{Opt, read_u16};
+use super::super::wire::{HEADER_OCTETS, Opt, read_u16};
 use super::*;
 use crate::state::records::{TYPE_A, TYPE_SOA};
 

@@ -33,9 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Scope, Verdict};
 use super::batch::Received as Batch;
+use super::cache::Cache;
 use super::metrics::DnsMetrics;
 use super::wire::Opt;
-use crate::model::{DnsSettings, ForwardSettings, HostNetworks};
+use crate::model::{CacheSettings, DnsSettings, ForwardSettings, HostNetworks};
 use crate::state::{Problems, Snapshot};
 use crate::telemetry::Series;
 
@@ -77,6 +78,7 @@ pub struct Forwarder {
 /// Everything that changes.
 struct Inner {
     flights: Flights,
+    cache: Cache,
     routes: Routes,
     settings: ForwardSettings,
     /// The snapshot that the routes are made of.
@@ -131,6 +133,7 @@ impl Forwarder {
     pub fn new(dns_metrics: DnsMetrics, series: Arc<Series>, problems: Problems) -> Self {
         let inner = Inner {
             flights: Flights::default(),
+            cache: Cache::new(CacheSettings::by_default()),
             routes: Routes::default(),
             settings: ForwardSettings::off(),
             generation: None,
@@ -176,14 +179,18 @@ impl Forwarder {
             self.follow(turn.inner(), dns, host);
             turn.inner().generation = Some(snapshot.generation);
         }
-        let answered = turn.ask(query, to);
+        if let Some(rcode) = turn.recall(&query, out) {
+            turn.end();
+            return Verdict::Reply(Scope::Cache, rcode);
+        }
+        let answered = turn.ask(query.to_owned(), to);
         if let Some(outbox) = turn.end() {
             // Others were waiting for the same upstream, which is out.
             let this = Arc::clone(self);
             tokio::spawn(async move { this.deliver(Some(outbox)).await });
         }
         let Some((query, answer)) = answered else { return Verdict::Forward(opt) };
-        Verdict::Reply(Scope::Forwarded, message::write_reply(&query, &answer, out))
+        Verdict::Reply(Scope::Forwarded, message::write_reply(&query, &answer, out).rcode)
     }
 
     /// What the host's resolv.conf says now.
@@ -201,6 +208,7 @@ impl Forwarder {
         let material = Material { settings: dns, system: &inner.system, host, series: &self.series };
         let (routes, own) = inner.routes.build(&material);
         inner.settings = dns.forward.clone();
+        inner.cache.set(&dns.cache);
         let now = Instant::now();
         let looping = routes.groups().flat_map(|(_, group)| &group.upstreams);
         let looping = looping.filter(|upstream| upstream.condition(now).is_looping);
@@ -243,6 +251,14 @@ impl Forwarder {
             })
         });
         groups.collect()
+    }
+
+    /// Forgets the answers about a name (wire format, lower case) and the names below it. Says how many.
+    pub fn flush(&self, name: &[u8]) -> usize {
+        let mut inner = self.lock();
+        let flushed = inner.cache.flush(name);
+        self.metrics.cache(inner.cache.size());
+        flushed
     }
 
     /// Queries that wait.

@@ -65,11 +65,11 @@ impl Outbox {
         match to {
             ReplyTo::Udp { socket, peer, from } => {
                 let buffer = self.replies(&socket).next(peer, from);
-                message::write_reply(query, answer, buffer)
+                message::write_reply(query, answer, buffer).rcode
             }
             ReplyTo::Tcp { replies, .. } => {
                 let mut reply = Vec::new();
-                let rcode = message::write_reply(query, answer, &mut reply);
+                let rcode = message::write_reply(query, answer, &mut reply).rcode;
                 // The client may have gone.
                 let _ = replies.send(reply);
                 rcode

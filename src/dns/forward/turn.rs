@@ -8,17 +8,18 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::super::batch::{BATCH, Received as Batch, Wildcard};
+use super::super::cache::Found;
 use super::super::metrics::DnsMetrics;
-use super::super::reply::ExtendedError;
+use super::super::reply::{ExtendedError, Rcode};
 use super::super::wire::Header;
 use super::super::{Scope, Verdict};
 use super::flights::{Flight, FlightId, Waiter};
 use super::lane::{Asked, Lane};
 use super::message::{self, Answer, Received};
-use super::metrics::Limited;
+use super::metrics::{Limited, Recall};
 use super::outbox::{Outbox, ReplyTo};
 use super::policy::{Manner, Outcome, Race, Step};
-use super::question::{Edns, Key, Query, write_query};
+use super::question::{Edns, KEY_OCTETS_MAX, Key, Query, write_query};
 use super::routes::Group;
 use super::upstream::{Ignored, Upstream};
 use super::{Forwarder, Inner};
@@ -56,8 +57,28 @@ impl<'a> Turn<'a> {
         &mut self.inner
     }
 
-    /// A client's query. It waits, or is given back with its answer. Whoever can answer without asking an
-    /// upstream belongs here, before anything else.
+    /// Answers out of the cache, if it can: the reply is then in `out`.
+    pub(super) fn recall(&mut self, query: &Query<&[u8]>, out: &mut Vec<u8>) -> Option<Rcode> {
+        let mut space = [0; KEY_OCTETS_MAX];
+        let key = query.key_in(&mut space);
+        let metrics = &self.forwarder.metrics;
+        match self.inner.cache.look((key, query), self.now, out) {
+            Found::Fresh(rcode, _) => {
+                metrics.found(Recall::Fresh);
+                Some(rcode)
+            }
+            Found::Stale(answer) => {
+                metrics.found(Recall::Stale);
+                Some(message::write_reply(query, &answer, out).rcode)
+            }
+            Found::Nothing => {
+                metrics.found(Recall::Nothing);
+                None
+            }
+        }
+    }
+
+    /// A client's query. It waits, or is given back with its answer.
     pub(super) fn ask(&mut self, query: Query, to: ReplyTo) -> Option<(Query, Answer)> {
         let key = query.key();
         if let Some((reason, error)) = self.refuse(&key, &to) {
@@ -330,7 +351,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Takes a question out of flight. Every answer of an upstream, and every failure, passes here once, with
-    /// its question: whoever keeps answers belongs here.
+    /// its question, and is remembered.
     fn take(&mut self, id: FlightId) -> Option<(Flight, Answer)> {
         let mut flight = self.inner.flights.remove(id)?;
         let answer = flight.take_best().unwrap_or_else(|| {
@@ -341,7 +362,13 @@ impl<'a> Turn<'a> {
             };
             Answer::failure(error)
         });
-        Some((flight, answer))
+        let instead = self.inner.cache.keep(&flight.key, &answer, self.now);
+        let metrics = &self.forwarder.metrics;
+        metrics.cache(self.inner.cache.size());
+        if instead.is_some() {
+            metrics.found(Recall::Stale);
+        }
+        Some((flight, instead.unwrap_or(answer)))
     }
 
     fn reply(&mut self, waiter: Waiter, answer: &Answer) {
