@@ -6,7 +6,7 @@
 
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Section, Transport};
-use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Rest, rest_of};
+use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Recursion, Rest, rest_of};
 use crate::state::answers::{Answers, Lookup, Records, Server, ZoneRecords};
 use crate::state::records::{
     QUESTION_AT, TYPE_A, TYPE_NS, TYPE_PTR, TYPE_SOA, TYPE_SRV, fixed_part, pointer_to,
@@ -39,6 +39,9 @@ pub struct Asked {
 pub enum Verdict {
     /// A reply is in the buffer.
     Reply(Scope, Rcode),
+    /// The name is in none of the zones and has to be asked elsewhere: of the configured domain with this
+    /// index, else of the upstreams.
+    Forward(Option<u16>),
     /// There is none.
     Drop(DropReason),
 }
@@ -119,9 +122,15 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
         Rest::Broken => return refuse_unread(packet, &header, Some(&question), out),
     };
     let reply = Reply::begin(out, &header, Some(&question), (asked.transport, opt));
-    let ending = decide(&question, asked.source, answers, reply);
-    let (Ending::Authoritative(rcode) | Ending::Error(rcode, _)) = ending;
-    Verdict::Reply(Scope::of_error(rcode), rcode)
+    match decide(&question, (asked.source, header.recursion()), answers, reply) {
+        Decision::Ended(Ending::Authoritative(rcode) | Ending::Error(rcode, _)) => {
+            Verdict::Reply(Scope::of_error(rcode), rcode)
+        }
+        Decision::Forward(domain) => {
+            out.clear();
+            Verdict::Forward(domain)
+        }
+    }
 }
 
 /// Refuses a packet that cannot be read further than the header and perhaps the question. An unknown
@@ -143,8 +152,21 @@ fn refuse_unread(
     Verdict::Reply(Scope::of_error(rcode), rcode)
 }
 
+/// What an ordinary question gets.
+enum Decision {
+    /// A reply that ended so.
+    Ended(Ending),
+    /// It is to be asked elsewhere.
+    Forward(Option<u16>),
+}
+
 /// Answers an ordinary question.
-fn decide(question: &Question<'_>, source: Source, answers: &Answers, mut reply: Reply<'_>) -> Ending {
+fn decide(
+    question: &Question<'_>,
+    (source, recursion): (Source, Recursion),
+    answers: &Answers,
+    mut reply: Reply<'_>,
+) -> Decision {
     let mut space = [0; NAME_OCTETS_MAX];
     let ending = if source == Source::Denied {
         Ending::Error(Rcode::Refused, Some(ExtendedError::Prohibited))
@@ -164,11 +186,14 @@ fn decide(question: &Question<'_>, source: Source, answers: &Answers, mut reply:
                 Name { octets: name.len(), zone, ttl: 0 }.push_no_such(&mut reply);
                 Ending::Authoritative(Rcode::NxDomain)
             }
-            Lookup::Outside => Ending::Error(Rcode::Refused, Some(ExtendedError::NotAuthoritative)),
+            Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
+            Lookup::Forward(_) | Lookup::Outside => {
+                Ending::Error(Rcode::Refused, Some(ExtendedError::NotAuthoritative))
+            }
         }
     };
     reply.finish(ending);
-    ending
+    Decision::Ended(ending)
 }
 
 /// A name of a zone, as it stands in the question.

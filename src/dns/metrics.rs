@@ -87,6 +87,8 @@ impl DnsMetrics {
                 });
                 counter.increment(1);
             }
+            // Counted by who answers it.
+            Verdict::Forward(_) => {}
             Verdict::Drop(reason) => self.drop(Dropped::Packet(reason)),
         }
     }

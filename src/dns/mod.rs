@@ -2,14 +2,16 @@
 //!
 //! `daemon` binds with [`bind()`] and runs [`udp::run`] and [`tcp::run`] with one [`Dns`]. Moving
 //! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
-//! three places. Names outside the zones are refused; nothing is forwarded.
+//! three places. What has to be asked elsewhere is handed over ([`later`]).
 
 pub mod answer;
 mod batch;
 pub mod bind;
+pub mod later;
 pub mod metrics;
 mod odd;
 pub mod reply;
+mod session;
 pub mod tcp;
 pub mod udp;
 pub mod wire;
@@ -21,6 +23,7 @@ use arc_swap::ArcSwap;
 
 pub use answer::{Asked, DropReason, Scope, Source, Verdict, answer};
 pub use bind::{BindError, Bound, bind};
+pub use later::{Forward, Outside, WayBack};
 pub use metrics::DnsMetrics;
 pub use reply::{Rcode, Transport};
 
@@ -38,12 +41,21 @@ pub struct Dns {
     pub metrics: DnsMetrics,
     /// Bounds of TCP connections, over all listeners.
     pub tcp: tcp::Connections,
+    /// Takes what has to be asked elsewhere.
+    pub forwarder: Option<Box<dyn Forward>>,
 }
 
 impl Dns {
     /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default.
     pub fn new(snapshot: SnapshotCell, host: Arc<ArcSwap<HostNetworks>>, metrics: DnsMetrics) -> Self {
-        Self { snapshot, host, metrics, tcp: tcp::Connections::default() }
+        Self { snapshot, host, metrics, tcp: tcp::Connections::default(), forwarder: None }
+    }
+
+    /// Hands a query over. Where nobody takes it the way back is dropped.
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack) {
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.forward(query, way_back);
+        }
     }
 }
 

@@ -172,7 +172,7 @@ impl Worker {
             let reply = self.replies.next(datagram.peer, datagram.asked_at);
             let verdict = answer(packet, asked, &snapshot.answers, reply);
             metrics.count(verdict, Transport::Udp);
-            if matches!(verdict, Verdict::Drop(_)) {
+            if !matches!(verdict, Verdict::Reply(..)) {
                 self.replies.take_back();
             }
         }

@@ -11,17 +11,29 @@ use std::sync::Arc;
 use super::answers_build::Builder;
 use super::build::Addresses;
 use super::records::Template;
-use crate::model::{Catalog, DnsSettings, ServiceName};
+use crate::model::{Catalog, DnsSettings, ServiceName, Zone};
 
 /// Everything that DNS says about the zones.
 #[derive(Debug)]
 pub struct Answers {
     pub(super) names: HashMap<Box<[u8]>, Node>,
     pub(super) zones: Vec<ZoneRecords>,
-    /// How many labels the apexes have, each number once: the only suffixes worth looking for.
+    /// How many labels apexes and domains have, each number once: the only suffixes worth looking for.
     pub(super) apex_labels: Vec<u8>,
     /// TTL of positive answers, in seconds.
     pub(super) ttl: u32,
+    /// Whether names outside of zones and domains are asked elsewhere.
+    pub(super) forwards_rest: bool,
+}
+
+/// Which names are asked elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Forwards {
+    /// Names at and below these are, even inside a zone: the longest match decides. In the order of which
+    /// [`Lookup::Forward`] gives the index.
+    pub domains: Vec<Zone>,
+    /// So is every other name that is in none of the zones.
+    pub rest: bool,
 }
 
 /// A name that exists, and the zone that it belongs to.
@@ -36,6 +48,8 @@ pub(super) struct Node {
 pub enum Records {
     /// None: names exist below this one (an empty non-terminal, RFC 8020 §2).
     Empty,
+    /// Names from here on are asked elsewhere, of the domain with this index.
+    Forward(u16),
     /// A zone begins here: SOA and NS, found in [`ZoneRecords`].
     Apex {
         /// Target of a PTR, in wire format: a reverse zone may be no larger than one address.
@@ -82,7 +96,9 @@ pub enum Lookup<'a> {
     Name(&'a ZoneRecords, &'a Records),
     /// It does not, and would be in this zone.
     Missing(&'a ZoneRecords),
-    /// It is in none of the zones.
+    /// Somebody else knows: the domain with this index, else the upstreams.
+    Forward(Option<u16>),
+    /// It is in none of the zones, and nobody else is asked.
     Outside,
 }
 
@@ -93,8 +109,19 @@ impl Answers {
     /// `ns.ZONE`, at [`name_server_address`]. `serial` goes into the SOA records: the caller counts
     /// it up with each change.
     pub fn build(catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>, serial: u32) -> Arc<Self> {
+        Self::build_with(catalog, addresses, serial, &Forwards::default())
+    }
+
+    /// The same, where names are asked elsewhere.
+    pub fn build_with(
+        catalog: &Catalog,
+        addresses: &BTreeMap<ServiceName, Addresses>,
+        serial: u32,
+        forwards: &Forwards,
+    ) -> Arc<Self> {
         let mut builder = Builder::new(&catalog.settings, serial, catalog.services.len());
         builder.insert_zones();
+        builder.insert_forwards(forwards);
         for (name, service) in &catalog.services {
             if let Some(addresses) = addresses.get(name) {
                 builder.insert_service(service, addresses);
@@ -107,8 +134,10 @@ impl Answers {
 
     /// Looks for `name`: wire format without compression, in lower case.
     pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
-        if let Some(node) = self.names.get(name) {
-            return Lookup::Name(self.zone(node), &node.records);
+        match self.names.get(name) {
+            Some(Node { records: Records::Forward(domain), .. }) => return Lookup::Forward(Some(*domain)),
+            Some(node) => return Lookup::Name(self.zone(node), &node.records),
+            None => {}
         }
         let mut labels_left = suffixes(name).count();
         for suffix in suffixes(name) {
@@ -117,11 +146,17 @@ impl Answers {
             if !apex {
                 continue;
             }
-            if let Some(node @ Node { records: Records::Apex { .. }, .. }) = self.names.get(suffix) {
-                return Lookup::Missing(self.zone(node));
+            match self.names.get(suffix) {
+                Some(Node { records: Records::Forward(domain), .. }) => {
+                    return Lookup::Forward(Some(*domain));
+                }
+                Some(node @ Node { records: Records::Apex { .. }, .. }) => {
+                    return Lookup::Missing(self.zone(node));
+                }
+                _ => {}
             }
         }
-        Lookup::Outside
+        if self.forwards_rest { Lookup::Forward(None) } else { Lookup::Outside }
     }
 
     /// TTL of positive answers, in seconds.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::answers::{Answers, Node, Records, Server, ZoneRecords, name_server_address, suffixes};
+use super::answers::{Answers, Forwards, Node, Records, Server, ZoneRecords, name_server_address, suffixes};
 use super::build::Addresses;
 use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name};
-use crate::model::{Service, Settings};
+use crate::model::{Service, Settings, Zone};
 
 /// SOA numbers for secondaries, of which there are none: an hour, ten minutes, a day.
 const REFRESH_RETRY_EXPIRE: [u32; 3] = [3600, 600, 86_400];
@@ -27,6 +27,8 @@ pub(super) struct Builder<'a> {
     /// Indexes of `zones`, deepest first: what lies in two zones belongs to the deeper one.
     order: Rc<[usize]>,
     answers: Answers,
+    /// Where zones and domains begin.
+    cuts: Vec<Box<[u8]>>,
     /// Octets of an address that name its reverse zone.
     reverse_octets: u8,
 }
@@ -34,18 +36,21 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(settings: &'a Settings, serial: u32, services: usize) -> Self {
         let dns = &settings.dns;
-        let zones = dns.zones.iter().map(|zone| {
-            let labels: Vec<&str> = zone.as_str().split('.').collect();
-            name_below(&labels, &[0])
-        });
-        let zones: Vec<Box<[u8]>> = zones.collect();
+        let zones: Vec<Box<[u8]>> = dns.zones.iter().map(zone_name).collect();
         let mut order: Vec<usize> = (0..zones.len()).collect();
         order.sort_by_key(|index| Reverse(label_count(&zones[*index])));
         let names = HashMap::with_capacity(services * NAMES_PER_SERVICE * zones.len());
         Self {
             settings,
             serial,
-            answers: Answers { names, zones: Vec::new(), apex_labels: Vec::new(), ttl: seconds(dns.ttl) },
+            answers: Answers {
+                names,
+                zones: Vec::new(),
+                apex_labels: Vec::new(),
+                ttl: seconds(dns.ttl),
+                forwards_rest: false,
+            },
+            cuts: Vec::new(),
             reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
             order: order.into(),
             zones,
@@ -102,7 +107,6 @@ impl<'a> Builder<'a> {
             glue
         });
         let apex_octets = u8::try_from(apex.len()).expect("the model bounds zones");
-        let labels = label_count(&apex);
         let zone = u16::try_from(self.answers.zones.len()).expect("the configuration is read from a file");
         self.answers.zones.push(ZoneRecords {
             apex_octets,
@@ -111,9 +115,7 @@ impl<'a> Builder<'a> {
             ns,
             glue,
         });
-        if !self.answers.apex_labels.contains(&labels) {
-            self.answers.apex_labels.push(labels);
-        }
+        self.note_cut(&apex);
         self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
     }
 
@@ -175,22 +177,47 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Names between a zone and another one above it exist, since names exist below them (RFC 8020 §2).
+    /// Domains that are asked elsewhere. One that is a zone's apex is the zone.
+    pub(super) fn insert_forwards(&mut self, forwards: &Forwards) {
+        self.answers.forwards_rest = forwards.rest;
+        for (index, domain) in forwards.domains.iter().enumerate() {
+            let index = u16::try_from(index).expect("the configuration is read from a file");
+            let name = zone_name(domain);
+            self.note_cut(&name);
+            self.insert(0, name, Records::Forward(index));
+        }
+    }
+
+    /// Zones and domains begin here.
+    fn note_cut(&mut self, name: &[u8]) {
+        let labels = label_count(name);
+        if !self.answers.apex_labels.contains(&labels) {
+            self.answers.apex_labels.push(labels);
+        }
+        self.cuts.push(name.into());
+    }
+
+    /// Names between a zone and another zone or domain below it exist, since names exist below them
+    /// (RFC 8020 §2).
     pub(super) fn insert_between_zones(&mut self) {
-        for apex in self.zones.clone() {
-            let above = suffixes(&apex).skip(1);
-            let ordinary = |name: &&[u8]| self.zone_beginning_at(name).is_none();
-            let between: Vec<&[u8]> = above.clone().take_while(ordinary).collect();
-            let Some(zone) = above.clone().find_map(|name| self.zone_beginning_at(name)) else { continue };
+        for name in std::mem::take(&mut self.cuts) {
+            let above = suffixes(&name).skip(1);
+            let is_ordinary = |name: &&[u8]| self.cut_at(name).is_none();
+            let between: Vec<&[u8]> = above.clone().take_while(is_ordinary).collect();
+            let Some(Cut::Zone(zone)) = above.clone().find_map(|name| self.cut_at(name)) else { continue };
             for name in between {
                 self.insert(zone, name.into(), Records::Empty);
             }
         }
     }
 
-    fn zone_beginning_at(&self, name: &[u8]) -> Option<u16> {
+    fn cut_at(&self, name: &[u8]) -> Option<Cut> {
         let node = self.answers.names.get(name)?;
-        matches!(node.records, Records::Apex { .. }).then_some(node.zone)
+        match node.records {
+            Records::Apex { .. } => Some(Cut::Zone(node.zone)),
+            Records::Forward(_) => Some(Cut::Domain),
+            _ => None,
+        }
     }
 
     /// PTR of an address of the pool, and the names between it and its zone's apex.
@@ -233,6 +260,20 @@ impl<'a> Builder<'a> {
     pub(super) fn finish(self) -> Answers {
         self.answers
     }
+}
+
+/// Where another part of the name space begins.
+enum Cut {
+    /// A zone.
+    Zone(u16),
+    /// A domain that is asked elsewhere.
+    Domain,
+}
+
+/// In wire format.
+fn zone_name(zone: &Zone) -> Box<[u8]> {
+    let labels: Vec<&str> = zone.as_str().split('.').collect();
+    name_below(&labels, &[0])
 }
 
 fn label_count(name: &[u8]) -> u8 {

@@ -15,8 +15,8 @@ use teal::model::{
     LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
     ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings, Weight, Zone,
 };
-use teal::state::Answers;
 use teal::state::build::Addresses;
+use teal::state::{Answers, Forwards};
 
 pub const A: u16 = 1;
 pub const NS: u16 = 2;
@@ -85,6 +85,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
 pub struct World {
     pub catalog: Catalog,
     pub addresses: BTreeMap<ServiceName, Addresses>,
+    pub forwards: Forwards,
 }
 
 impl World {
@@ -98,7 +99,14 @@ impl World {
         });
         let addresses = addresses.collect();
         let catalog = Catalog { settings, services, apps: BTreeMap::new(), hash: String::new() };
-        Self { catalog, addresses }
+        Self { catalog, addresses, forwards: Forwards::default() }
+    }
+
+    /// The same, where the rest of all names and these domains are asked elsewhere.
+    pub fn forwarding(mut self, domains: &[&str]) -> Self {
+        let domains = domains.iter().map(|domain| Zone::parse(domain).unwrap()).collect();
+        self.forwards = Forwards { domains, rest: true };
+        self
     }
 
     /// servicea (port http) and serviceb (ports http, and admin twice) in `local`.
@@ -109,7 +117,7 @@ impl World {
     }
 
     pub fn answers(&self) -> Arc<Answers> {
-        Answers::build(&self.catalog, &self.addresses, 7)
+        Answers::build_with(&self.catalog, &self.addresses, 7, &self.forwards)
     }
 }
 

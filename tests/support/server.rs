@@ -51,11 +51,15 @@ pub fn snapshot(world: &World) -> Arc<Snapshot> {
 }
 
 pub fn dns(world: &World, limits: Limits) -> Arc<Dns> {
+    Arc::new(plain_dns(world, limits))
+}
+
+pub fn plain_dns(world: &World, limits: Limits) -> Dns {
     let metrics = DnsMetrics::new(Series::default().histogram(DNS_QUERY_DURATION, &[]));
     let cell = Arc::new(ArcSwap::from(snapshot(world)));
     let mut dns = Dns::new(cell, Arc::default(), metrics);
     dns.tcp = Connections::new(limits);
-    Arc::new(dns)
+    dns
 }
 
 /// A running server.
