@@ -18,9 +18,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+/// A packet and the way back of its reply.
+type Taken = (Vec<u8>, WayBack);
+
 /// Keeps queries until the test answers them.
 #[derive(Debug, Default, Clone)]
-struct Kept(Arc<Mutex<Vec<(Vec<u8>, WayBack)>>>);
+struct Kept(Arc<Mutex<Vec<Taken>>>);
 
 impl Forward for Kept {
     fn forward(&self, query: &Outside<'_>, way_back: WayBack) {
@@ -33,7 +36,7 @@ impl Kept {
         self.0.lock().unwrap().len()
     }
 
-    fn take(&self, index: usize) -> (Vec<u8>, WayBack) {
+    fn take(&self, index: usize) -> Taken {
         self.0.lock().unwrap().remove(index)
     }
 

@@ -78,6 +78,7 @@ fn settings() -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
         },
         vip: VipSettings { pool, route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },

@@ -49,8 +49,20 @@ pub(super) const DNS: Schema = Schema {
         key("negative_ttl", "\"5s\""),
         key("upstreams", "[]"),
         key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+        key("records", "[dns.records.\"printer.local\"]"),
     ],
-    later: &["forward", "records"],
+    later: &["forward"],
+};
+
+pub(super) const RECORD: Schema = Schema {
+    name: "a record",
+    keys: &[
+        key("a", "[\"192.0.2.10\"]"),
+        key("aaaa", "[\"2001:db8::10\"]"),
+        key("cname", "\"servicea.local\""),
+        key("txt", "[\"some text\"]"),
+    ],
+    later: &[],
 };
 
 pub(super) const VIP: Schema = Schema {
@@ -205,9 +217,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 15] = [
-    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &OUTLIER,
-    &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 16] = [
+    &ROOT, &DNS, &RECORD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH,
+    &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

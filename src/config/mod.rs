@@ -19,6 +19,7 @@ mod locate;
 mod lower;
 mod outlier;
 mod policy;
+mod records;
 mod report;
 mod rules;
 mod scalar;

@@ -1,6 +1,7 @@
 //! The sections about the daemon itself: `[dns]`, `[vip]`, `[metrics]`, `[admin]`, `[reload]`,
 //! `[limits]` and `[shutdown]`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::{Listener, Owner, SettingsDraft};
 use super::keys;
+use super::records;
 use super::scalar::{self, DurationBounds, NameKind, Words};
 use super::walk::{Placed, Table, Value};
 use crate::model::{
@@ -41,6 +43,7 @@ pub fn default_settings() -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
         },
         vip: VipSettings {
             pool: VipPool(Ipv4Net::new_assert(Ipv4Addr::new(127, 80, 0, 0), 16)),
@@ -103,6 +106,11 @@ fn dns(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) {
     }
     if let Some(allowed) = get("allow_from").and_then(|value| address::allow_from(&value, findings)) {
         draft.settings.dns.allow_from = allowed;
+    }
+    if let Some(value) = get("records") {
+        draft.records = records::read_all(&value, findings);
+        let records = draft.records.iter().map(|record| (record.name.value.clone(), record.data.clone()));
+        draft.settings.dns.records = records.collect();
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod answer;
 mod batch;
 pub mod bind;
+mod chase;
 pub mod later;
 pub mod metrics;
 mod odd;

@@ -16,6 +16,9 @@ const PORT_NAME_OCTETS_MAX: usize = 15;
 /// name in text form may have (RFC 1035 §2.3.4).
 const ZONE_OCTETS_MAX: usize = 80;
 
+/// Octets in a name in text form at most (RFC 1035 §2.3.4).
+const NAME_OCTETS_MAX: usize = 253;
+
 /// Service names that DNS gives another meaning.
 pub const RESERVED_SERVICE_NAMES: [&str; 2] = ["ns", "localhost"];
 
@@ -163,6 +166,32 @@ name!(
     }
 );
 
+name!(
+    /// The whole name of a record, without the trailing dot: `printer.local`. Labels may have underscores
+    /// (RFC 8552).
+    RecordName,
+    |text| {
+        let text = text.strip_suffix('.').unwrap_or(text);
+        if text.len() > NAME_OCTETS_MAX {
+            return Err(NameError::TooLong { octets: text.len(), octets_max: NAME_OCTETS_MAX });
+        }
+        for label in text.split('.') {
+            parse_label(&label.replace('_', "x"), LABEL_OCTETS_MAX)?;
+        }
+        Ok(text.to_ascii_lowercase().into())
+    }
+);
+
+impl RecordName {
+    /// Aliases that may follow each other until a name that is none.
+    pub const ALIASES_MAX: usize = 8;
+
+    /// Whether it lies in `zone` and is not its apex.
+    pub fn is_below(&self, zone: &Zone) -> bool {
+        self.0.strip_suffix(&*zone.0).is_some_and(|rest| rest.ends_with('.'))
+    }
+}
+
 impl Zone {
     /// Whether `other` is this zone or lies below it.
     pub fn contains(&self, other: &Self) -> bool {
@@ -193,6 +222,18 @@ mod tests {
         );
         assert_eq!(PortName::parse("80"), Err(NameError::NoLetter));
         assert!(ServiceName::parse(&"a".repeat(63)).is_ok());
+    }
+
+    #[test]
+    fn a_record_has_its_whole_name() {
+        let name = |text| RecordName::parse(text).unwrap();
+        assert_eq!(name("_Dmarc.Mail.local.").as_str(), "_dmarc.mail.local");
+        assert!(name("a.b.local").is_below(&Zone::parse("local").unwrap()));
+        assert!(!name("local").is_below(&Zone::parse("local").unwrap()));
+        assert!(!name("a.notlocal").is_below(&Zone::parse("local").unwrap()));
+        assert_eq!(RecordName::parse("*.local"), Err(NameError::Character('*')));
+        assert_eq!(RecordName::parse("a..local"), Err(NameError::Empty));
+        assert_eq!(RecordName::parse(""), Err(NameError::Empty));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub fn settings() -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             allow_from: allow_from.clone(),
+            records: std::collections::BTreeMap::new(),
         },
         vip: VipSettings {
             pool: VipPool("127.80.0.0/16".parse().expect("a network")),

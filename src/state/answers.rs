@@ -5,7 +5,7 @@
 //! gets is decided in `dns`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::answers_build::Builder;
@@ -57,10 +57,38 @@ pub enum Records {
     },
     /// A.
     Address(Ipv4Addr),
+    /// Records of the operator's own: A, AAAA, TXT.
+    Own(Box<OwnRecords>),
+    /// CNAME, with its target in wire format and lower case.
+    Alias(Box<[u8]>),
     /// SRV (RFC 2782).
     Server(Box<Server>),
     /// PTR, with its target in wire format.
     Pointer(Box<[u8]>),
+}
+
+/// Records that the operator wrote; at least one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OwnRecords {
+    /// A.
+    pub v4: Vec<Ipv4Addr>,
+    /// AAAA.
+    pub v6: Vec<Ipv6Addr>,
+    /// TXT, with its data.
+    pub texts: Vec<Box<[u8]>>,
+}
+
+/// What a zone is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZoneKind {
+    /// It is teal's: services, their addresses, records of the operator's own.
+    Own,
+    /// Nothing is in it, and nobody is asked about it: names are missing (RFC 6303 §3).
+    Empty,
+    /// Every name in it is this host.
+    Loopback,
+    /// Every name in it exists and has no records.
+    Silent,
 }
 
 /// The SRV records of one name: their target is the end of that name.
@@ -77,6 +105,8 @@ pub struct Server {
 /// What belongs to a zone as a whole.
 #[derive(Debug)]
 pub struct ZoneRecords {
+    /// What it is about.
+    pub kind: ZoneKind,
     /// Octets of the apex in wire format: every name of the zone ends with so many.
     pub apex_octets: u8,
     /// SOA for negative answers: its TTL is `negative_ttl` (RFC 2308 §3).
@@ -103,7 +133,7 @@ pub enum Lookup<'a> {
 }
 
 impl Answers {
-    /// The answers of a configuration, with the addresses given to its services.
+    /// The answers of a configuration, with the addresses given to its services. Nothing is asked elsewhere.
     ///
     /// Every service has its names in every zone; PTR points to the primary one. The name server is
     /// `ns.ZONE`, at [`name_server_address`]. `serial` goes into the SOA records: the caller counts
@@ -122,13 +152,15 @@ impl Answers {
         let mut builder = Builder::new(&catalog.settings, serial, catalog.services.len());
         builder.insert_zones();
         builder.insert_forwards(forwards);
+        builder.insert_special(forwards);
+        builder.insert_records();
         for (name, service) in &catalog.services {
             if let Some(addresses) = addresses.get(name) {
                 builder.insert_service(service, addresses);
             }
         }
         builder.insert_name_servers();
-        builder.insert_between_zones();
+        builder.insert_between();
         Arc::new(builder.finish())
     }
 

@@ -6,6 +6,7 @@
 
 pub mod answers;
 mod answers_build;
+mod answers_own;
 pub mod build;
 pub mod change;
 pub mod collect;
@@ -24,6 +25,7 @@ pub mod problems;
 pub mod reasons;
 pub mod records;
 pub mod snapshot;
+mod special;
 mod successor;
 pub mod vip;
 pub mod writer;

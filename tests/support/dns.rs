@@ -24,7 +24,9 @@ pub const SOA: u16 = 6;
 pub const PTR: u16 = 12;
 pub const TXT: u16 = 16;
 pub const AAAA: u16 = 28;
+pub const CNAME: u16 = 5;
 pub const SRV: u16 = 33;
+pub const SVCB: u16 = 64;
 pub const HTTPS: u16 = 65;
 pub const IXFR: u16 = 251;
 pub const AXFR: u16 = 252;
@@ -44,6 +46,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
         },
         vip: VipSettings { pool: VipPool(pool.parse().unwrap()), route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },
