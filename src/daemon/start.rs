@@ -17,7 +17,7 @@ use super::last_good::{self, LastGood};
 use super::limits::{self, TooFewDescriptors};
 use super::listeners::{Http, MetricsListener};
 use super::log::LogThread;
-use super::plane::ProxyPlane;
+use super::plane::Planes;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
 use super::{places, watchdog};
@@ -94,7 +94,7 @@ pub struct Daemon {
     pub(super) phase: watch::Sender<Phase>,
     pub(super) plane: Arc<Plane>,
     pub(super) workers: Arc<Workers>,
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) checks: Checks,
     first_round: FirstRound,
     first_round_end: Instant,
@@ -236,12 +236,12 @@ impl Builder {
         let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
         let shared = Arc::new(shared.logging_to(connection_log));
         // DNS before everything else: names must resolve whatever else fails.
-        let resolver = self.start_dns(&snapshot, networks)?;
+        let resolver = Arc::new(self.start_dns(&snapshot, networks)?);
         let (checks, first_round) = Checks::start(&snapshot, &self.base)?;
         let first_round_end = Instant::now() + FIRST_ROUND;
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
-        let data_plane = ProxyPlane::new(Arc::clone(&plane), self.base.problems.clone());
-        let writer = Writer::start(first, self.base.clone(), Box::new(data_plane)).await;
+        let planes = Planes::new(&plane, &resolver, &self.base.problems);
+        let writer = Writer::start(first, self.base.clone(), Box::new(planes)).await;
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
         let (changes, orders) = mpsc::channel(REQUESTS);
@@ -311,11 +311,7 @@ impl Builder {
         let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
         let dns = Arc::new(Dns::new(Arc::clone(snapshot), networks, DnsMetrics::new(duration)));
         let facts = Arc::clone(&self.facts);
-        let note = move |address: SocketAddr| {
-            let mut listen = facts.dns.load().as_ref().clone();
-            listen.push(address);
-            facts.dns.store(Arc::new(listen));
-        };
+        let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
         Ok(Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?)
     }
 
