@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "state/vip",
     "dns/answer",
     "dns/chase",
+    "dns/explain",
     "dns/reply",
     "dns/wire",
     "dns/odd",

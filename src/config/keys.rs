@@ -49,6 +49,8 @@ pub(super) const DNS: Schema = Schema {
         key("negative_ttl", "\"5s\""),
         key("upstreams", "[]"),
         key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+        key("log_queries", "true"),
+        key("log_one_in", "100"),
         key("records", "[dns.records.\"printer.local\"]"),
     ],
     later: &["forward"],

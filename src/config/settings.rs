@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::model::{
 
 const DNS_LISTENERS_MAX: usize = 64;
 const ZONES_MAX: usize = 16;
+const LOG_ONE_IN_MAX: u32 = 1_000_000;
 /// A week, as RFC 2308 §5 and resolvers in practice bound what they keep.
 const TTL: DurationBounds = DurationBounds::seconds(0, 7 * 86_400);
 const NEGATIVE_TTL: DurationBounds = DurationBounds::seconds(0, 86_400);
@@ -44,6 +46,7 @@ pub fn default_settings() -> Settings {
             negative_ttl: Duration::from_secs(5),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings {
             pool: VipPool(Ipv4Net::new_assert(Ipv4Addr::new(127, 80, 0, 0), 16)),
@@ -112,6 +115,18 @@ fn dns(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) {
         let records = draft.records.iter().map(|record| (record.name.value.clone(), record.data.clone()));
         draft.settings.dns.records = records.collect();
     }
+    draft.settings.dns.log_one_in = log_one_in(table, findings);
+}
+
+/// How many queries have one line together: none without `log_queries`.
+fn log_one_in(table: &Table<'_>, findings: &mut Findings) -> Option<NonZeroU32> {
+    let get = |name| table.get(&keys::DNS, name);
+    let logs = get("log_queries").and_then(|value| value.boolean(findings)).unwrap_or(false);
+    let one_in = match get("log_one_in") {
+        Some(value) => scalar::bounded(&value, 1, LOG_ONE_IN_MAX, findings).map(|number| number.value),
+        None => Some(1),
+    };
+    one_in.and_then(NonZeroU32::new).filter(|_| logs)
 }
 
 fn refuse_upstreams(value: &Value<'_>, findings: &mut Findings) {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listeners::{explain, failed_listeners};
+use crate::admin::dns::DnsAccess;
 use crate::dns::{self, BindError, Bound, Dns};
 use crate::state::Problems;
 
@@ -108,6 +109,11 @@ impl Resolver {
     /// The thread's runtime.
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// The way to it for the operator's questions.
+    pub fn access(&self) -> DnsAccess {
+        DnsAccess { dns: Arc::clone(&self.shared.dns), thread: self.handle.clone() }
     }
 
     /// Answers what was received and ends the thread. Blocks.

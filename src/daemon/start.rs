@@ -23,7 +23,7 @@ use super::resolver::Resolver;
 use super::{places, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
-use crate::dns::{Dns, DnsMetrics};
+use crate::dns::{Dns, DnsMetrics, QueryLog};
 use crate::health::FirstRound;
 use crate::model::{HostNetworks, Route, Settings};
 use crate::net::unix::ControlSocketError;
@@ -33,7 +33,9 @@ use crate::proxy::Shared;
 use crate::proxy::plane::Plane;
 use crate::state::{Base, First, Live, Problems, Removal, SnapshotCell, StateDirectory, StateError, Writer};
 use crate::telemetry::Series;
-use crate::telemetry::names::{DNS_QUERY_DURATION, WEIGHT_ZERO_VIOLATIONS};
+use crate::telemetry::names::{
+    CONNECTION_LOG_DROPPED, DNS_LOG_DROPPED, DNS_QUERY_DURATION, WEIGHT_ZERO_VIOLATIONS,
+};
 use crate::telemetry::ordinary::{InstallError, Ordinary};
 
 /// What the daemon is started with.
@@ -104,7 +106,7 @@ pub struct Daemon {
     pub(super) live: Arc<Live>,
     pub(super) facts: Arc<Facts>,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
-    pub(super) log_thread: LogThread,
+    pub(super) log_threads: [LogThread; 2],
 }
 
 impl Daemon {
@@ -232,11 +234,11 @@ impl Builder {
         let networks = self.follow_networks().await;
         let workers = Arc::new(Workers::start(Workers::default_count())?);
         let live = Arc::clone(&self.base.live);
-        let (connection_log, log_thread) = LogThread::start()?;
+        let (connection_log, log_thread) = LogThread::start("teal-log", CONNECTION_LOG_DROPPED)?;
         let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
         let shared = Arc::new(shared.logging_to(connection_log));
         // DNS before everything else: names must resolve whatever else fails.
-        let resolver = Arc::new(self.start_dns(&snapshot, networks)?);
+        let (resolver, query_log_thread) = self.start_dns(&snapshot, networks)?;
         let (checks, first_round) = Checks::start(&snapshot, &self.base)?;
         let first_round_end = Instant::now() + FIRST_ROUND;
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
@@ -266,11 +268,11 @@ impl Builder {
             connections: Arc::new(move || report(&shared)),
             reload: reload.clone(),
             changes,
+            dns: resolver.access(),
             state: self.base.directory.path().to_owned(),
         };
         self.start_admin(context, socket);
         self.start_watchdog(&workers, &resolver);
-        let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
         Ok(Daemon {
             phase,
             plane,
@@ -279,13 +281,13 @@ impl Builder {
             checks,
             first_round,
             first_round_end,
-            stop,
-            tasks,
+            stop: self.stop,
+            tasks: self.tasks,
             snapshot,
             live,
-            facts,
+            facts: self.facts,
             reload,
-            log_thread,
+            log_threads: [log_thread, query_log_thread],
         })
     }
 
@@ -307,12 +309,16 @@ impl Builder {
         &self,
         snapshot: &SnapshotCell,
         networks: Arc<ArcSwap<HostNetworks>>,
-    ) -> Result<Resolver, StartError> {
+    ) -> Result<(Arc<Resolver>, LogThread), StartError> {
         let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
-        let dns = Arc::new(Dns::new(Arc::clone(snapshot), networks, DnsMetrics::new(duration)));
+        let (log, log_thread) = LogThread::start("teal-dns-log", DNS_LOG_DROPPED)?;
+        let mut dns = Dns::new(Arc::clone(snapshot), networks, DnsMetrics::new(duration));
+        dns.log = QueryLog::new(log);
         let facts = Arc::clone(&self.facts);
         let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
-        Ok(Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?)
+        let listen = &self.settings.dns.listen;
+        let resolver = Resolver::start(listen, &Arc::new(dns), &self.base.problems, note)?;
+        Ok((Arc::new(resolver), log_thread))
     }
 
     /// Reports each change of the configuration, where it is watched.

@@ -5,10 +5,13 @@
 //! three places. What has to be asked elsewhere is handed over ([`later`]).
 
 pub mod answer;
+pub mod ask;
 mod batch;
 pub mod bind;
 mod chase;
+mod explain;
 pub mod later;
+pub mod log;
 pub mod metrics;
 mod odd;
 pub mod reply;
@@ -24,7 +27,9 @@ use arc_swap::ArcSwap;
 
 pub use answer::{Asked, DropReason, Scope, Source, Verdict, answer};
 pub use bind::{BindError, Bound, bind};
+pub use explain::explain;
 pub use later::{Forward, Outside, WayBack};
+pub use log::{Logged, QueryLog};
 pub use metrics::DnsMetrics;
 pub use reply::{Rcode, Transport};
 
@@ -42,6 +47,8 @@ pub struct Dns {
     pub metrics: DnsMetrics,
     /// Bounds of TCP connections, over all listeners.
     pub tcp: tcp::Connections,
+    /// Where lines about queries go.
+    pub log: QueryLog,
     /// Takes what has to be asked elsewhere.
     pub forwarder: Option<Box<dyn Forward>>,
 }
@@ -49,7 +56,21 @@ pub struct Dns {
 impl Dns {
     /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default.
     pub fn new(snapshot: SnapshotCell, host: Arc<ArcSwap<HostNetworks>>, metrics: DnsMetrics) -> Self {
-        Self { snapshot, host, metrics, tcp: tcp::Connections::default(), forwarder: None }
+        Self {
+            snapshot,
+            host,
+            metrics,
+            tcp: tcp::Connections::default(),
+            log: QueryLog::default(),
+            forwarder: None,
+        }
+    }
+
+    /// Writes a line about a query, where queries are logged.
+    pub fn log(&self, snapshot: &Snapshot, query: &Logged<'_>) {
+        if let Some(one_in) = snapshot.catalog.settings.dns.log_one_in {
+            self.log.note(one_in, query);
+        }
     }
 
     /// Hands a query over. Where nobody takes it the way back is dropped.

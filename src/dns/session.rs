@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Asked, Verdict, answer};
 use super::later::{Outside, TcpWayBack, WayBack};
 use super::reply::Transport;
-use super::source_of;
 use super::tcp::Place;
+use super::{Logged, source_of};
 
 /// Octets of the length before each message (RFC 1035 §4.2.2).
 const LENGTH_OCTETS: usize = 2;
@@ -193,18 +193,20 @@ impl Session {
     fn answer_one(&mut self, message: &[u8]) -> Answered {
         let dns = &self.place.dns;
         let snapshot = dns.snapshot.load();
-        let source = source_of(self.place.source, &snapshot, &dns.host.load());
-        let asked = Asked { transport: Transport::Tcp, source };
+        let allowed = source_of(self.place.source, &snapshot, &dns.host.load());
+        let asked = Asked { transport: Transport::Tcp, source: allowed };
         let verdict = answer(message, asked, &snapshot.answers, &mut self.reply);
         dns.metrics.count(verdict, Transport::Tcp);
+        let (source, octets) = (self.place.source, self.reply.len());
+        let logged = Logged { packet: message, source, transport: Transport::Tcp, verdict, octets };
+        dns.log(&snapshot, &logged);
         match verdict {
             Verdict::Reply(..) => {
                 put_message(&mut self.output, &self.reply);
                 Answered::Now
             }
             Verdict::Forward(domain) => {
-                let query =
-                    Outside { packet: message, transport: Transport::Tcp, source: self.place.source, domain };
+                let query = Outside { packet: message, transport: Transport::Tcp, source, domain };
                 dns.forward(&query, WayBack::Tcp(TcpWayBack::new(self.replies.clone())));
                 Answered::Later
             }

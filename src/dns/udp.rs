@@ -17,7 +17,7 @@ use super::answer::{Asked, Verdict, answer};
 use super::batch::{BATCH, Received, Replies, Wildcard};
 use super::metrics::Dropped;
 use super::reply::Transport;
-use super::{Dns, source_of};
+use super::{Dns, Logged, source_of};
 
 /// Batches answered after the stop, so that a client that goes on asking cannot hold it up.
 const BATCHES_AT_STOP: usize = 64;
@@ -172,6 +172,8 @@ impl Worker {
             let reply = self.replies.next(datagram.peer, datagram.asked_at);
             let verdict = answer(packet, asked, &snapshot.answers, reply);
             metrics.count(verdict, Transport::Udp);
+            let (source, octets) = (datagram.peer.ip(), reply.len());
+            self.dns.log(&snapshot, &Logged { packet, source, transport: Transport::Udp, verdict, octets });
             if !matches!(verdict, Verdict::Reply(..)) {
                 self.replies.take_back();
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct DnsSettings {
     pub allow_from: AllowFrom,
     /// Records of the operator's own, each name in one of the zones.
     pub records: BTreeMap<RecordName, RecordData>,
+    /// One answered query of so many has a line in the log; none when absent.
+    pub log_one_in: Option<NonZeroU32>,
 }
 
 /// What a name of `[dns.records]` has.

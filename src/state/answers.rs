@@ -22,8 +22,7 @@ pub struct Answers {
     pub(super) apex_labels: Vec<u8>,
     /// TTL of positive answers, in seconds.
     pub(super) ttl: u32,
-    /// Whether names outside of zones and domains are asked elsewhere.
-    pub(super) forwards_rest: bool,
+    pub(super) forwards: Forwards,
 }
 
 /// Which names are asked elsewhere.
@@ -188,12 +187,17 @@ impl Answers {
                 _ => {}
             }
         }
-        if self.forwards_rest { Lookup::Forward(None) } else { Lookup::Outside }
+        if self.forwards.rest { Lookup::Forward(None) } else { Lookup::Outside }
     }
 
     /// TTL of positive answers, in seconds.
     pub fn ttl(&self) -> u32 {
         self.ttl
+    }
+
+    /// The domain with an index of [`Lookup::Forward`].
+    pub fn forwarded(&self, index: u16) -> Option<&Zone> {
+        self.forwards.domains.get(usize::from(index))
     }
 
     /// How many names exist.

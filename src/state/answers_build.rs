@@ -50,7 +50,7 @@ impl<'a> Builder<'a> {
                 zones: Vec::new(),
                 apex_labels: Vec::new(),
                 ttl: seconds(dns.ttl),
-                forwards_rest: false,
+                forwards: Forwards::default(),
             },
             deep: Vec::new(),
             reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
 
     /// Domains that are asked elsewhere. One that is a zone's apex is the zone.
     pub(super) fn insert_forwards(&mut self, forwards: &Forwards) {
-        self.answers.forwards_rest = forwards.rest;
+        self.answers.forwards = forwards.clone();
         for (index, domain) in forwards.domains.iter().enumerate() {
             let index = u16::try_from(index).expect("the configuration is read from a file");
             let name = wire_name(domain.as_str());

@@ -47,6 +47,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             negative_ttl: Duration::from_secs(5),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings { pool: VipPool(pool.parse().unwrap()), route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },
