@@ -12,7 +12,7 @@ use std::sync::Arc;
 use support::*;
 use teal::dns::{Scope, Verdict};
 use teal::model::{RecordData, RecordName};
-use teal::state::Answers;
+use teal::state::{Answers, Lookup};
 
 const SOA_LINE: &str = "ns local. 5 SOA ns.local. hostmaster.local. 7 3600 600 86400 5";
 
@@ -241,12 +241,16 @@ fn rfc6761_6_2_rfc6762_22_1_rfc8375_4_names_of_sites_do_not_leave() {
         // Nothing leaves anyway, and another server may know.
         assert_eq!(line(&zones().answers(), &format!("www.{apex}"), A), "Refused rd ra");
         let elsewhere = zones().forwarding(&[apex]).answers();
-        assert_eq!(verdict(&elsewhere, &format!("www.{apex}"), PTR), Verdict::Forward(Some(0)));
+        assert_eq!(domain(&elsewhere, &format!("www.{apex}")), Some(Some(0)));
     }
 }
 
-fn verdict(answers: &Answers, name: &str, kind: u16) -> Verdict {
-    teal::dns::answer(&Query::new(name, kind).bytes(), UDP, answers, &mut Vec::new())
+/// Whether a name is asked elsewhere, and the number of the domain that it is in.
+fn domain(answers: &Answers, name: &str) -> Option<Option<u16>> {
+    match answers.lookup(&wire_name(name)) {
+        Lookup::Forward(domain) => Some(domain),
+        _ => None,
+    }
 }
 
 const ZEROS: &str = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0";
@@ -286,7 +290,7 @@ fn rfc6303_4_private_reverse_zones_do_not_leave() {
         "8.8.in-addr.arpa",
         "c.f.ip6.arpa",
     ] {
-        assert_eq!(verdict(&answers, name, PTR), Verdict::Forward(None), "{name}");
+        assert_eq!(domain(&answers, name), Some(None), "{name}");
         assert_eq!(line(&World::small().answers(), name, PTR), "Refused rd ra");
     }
     assert_eq!(line(&World::small().answers(), "1.10.in-addr.arpa", PTR), "Refused rd ra");
@@ -334,14 +338,14 @@ fn a_domain_that_is_configured_wins_over_a_special_zone() {
     let answers = World::small()
         .forwarding(&["1.10.in-addr.arpa", "168.192.in-addr.arpa", "172.in-addr.arpa", "test"])
         .answers();
-    for (name, domain) in [
+    for (name, index) in [
         ("9.1.10.in-addr.arpa", 0),
         ("1.10.in-addr.arpa", 0),
         ("5.168.192.in-addr.arpa", 1),
         ("1.16.172.in-addr.arpa", 2),
         ("www.test", 3),
     ] {
-        assert_eq!(verdict(&answers, name, PTR), Verdict::Forward(Some(domain)), "{name}");
+        assert_eq!(domain(&answers, name), Some(Some(index)), "{name}");
     }
     check_special(
         &answers,

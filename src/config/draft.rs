@@ -7,7 +7,7 @@ use super::policy::PolicyDraft;
 use super::source::Place;
 use super::walk::Placed;
 use crate::model::{
-    AppName, ColorName, Endpoint, Port, ProxyProtocol, RecordData, RecordName, ServiceName, Settings,
+    AppName, ColorName, Domain, Endpoint, Port, ProxyProtocol, RecordData, RecordName, ServiceName, Settings,
     VipPool, Weight,
 };
 
@@ -30,6 +30,10 @@ pub(super) struct SettingsDraft {
     pub(super) pool: Option<VipPool>,
     /// Absent when the default applies.
     pub(super) pool_place: Option<Place>,
+    /// Upstreams that are addresses.
+    pub(super) upstreams: Vec<Placed<SocketAddr>>,
+    /// Domains with upstreams of their own.
+    pub(super) forwarded: Vec<Placed<Domain>>,
     /// Listeners of DNS and metrics.
     pub(super) listeners: Vec<Listener>,
     /// In the order of the file.
@@ -49,8 +53,10 @@ pub(super) struct RecordDraft {
 
 impl SettingsDraft {
     pub(super) fn new(settings: Settings) -> Self {
+        let pool = Some(settings.vip.pool);
+        let (upstreams, forwarded) = (Vec::new(), Vec::new());
         let (listeners, records) = (Vec::new(), Vec::new());
-        Self { pool: Some(settings.vip.pool), settings, pool_place: None, listeners, records }
+        Self { settings, pool, pool_place: None, upstreams, forwarded, listeners, records }
     }
 
     /// Adds the listeners of which the file says nothing, so that nothing else takes their address.

@@ -12,6 +12,7 @@ mod app;
 mod color;
 mod diagnostic;
 mod draft;
+mod forward;
 mod health;
 mod keys;
 mod limits;

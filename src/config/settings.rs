@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 use super::address;
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::{Listener, Owner, SettingsDraft};
+use super::forward;
 use super::keys;
 use super::records;
 use super::scalar::{self, DurationBounds, NameKind, Words};
@@ -44,6 +45,7 @@ pub fn default_settings() -> Settings {
             zones: vec![Zone::parse("local").expect("a valid label")],
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
+            forward: forward::default_settings(),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
             log_one_in: None,
@@ -104,9 +106,7 @@ fn dns(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) {
     {
         draft.settings.dns.negative_ttl = ttl.value;
     }
-    if let Some(value) = get("upstreams") {
-        refuse_upstreams(&value, findings);
-    }
+    forward::read(table, draft, findings);
     if let Some(allowed) = get("allow_from").and_then(|value| address::allow_from(&value, findings)) {
         draft.settings.dns.allow_from = allowed;
     }
@@ -127,20 +127,6 @@ fn log_one_in(table: &Table<'_>, findings: &mut Findings) -> Option<NonZeroU32> 
         None => Some(1),
     };
     one_in.and_then(NonZeroU32::new).filter(|_| logs)
-}
-
-fn refuse_upstreams(value: &Value<'_>, findings: &mut Findings) {
-    let Some(items) = value.list(usize::MAX, findings) else { return };
-    if !items.is_empty() {
-        findings.push(
-            Diagnostic::error(
-                "forwarding is not available in this version",
-                value.place(),
-                "not available yet",
-            )
-            .help("Write `upstreams = []`, or leave it out: names outside the zones are then refused."),
-        );
-    }
 }
 
 fn zones(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<Zone>> {

@@ -23,7 +23,7 @@ use super::resolver::Resolver;
 use super::{places, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
-use crate::dns::{Dns, DnsMetrics, QueryLog};
+use crate::dns::{Dns, DnsMetrics, Forwarder, QueryLog};
 use crate::health::FirstRound;
 use crate::model::{HostNetworks, Route, Settings};
 use crate::net::unix::ControlSocketError;
@@ -312,8 +312,11 @@ impl Builder {
     ) -> Result<(Arc<Resolver>, LogThread), StartError> {
         let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
         let (log, log_thread) = LogThread::start("teal-dns-log", DNS_LOG_DROPPED)?;
-        let mut dns = Dns::new(Arc::clone(snapshot), networks, DnsMetrics::new(duration));
-        dns.log = QueryLog::new(log);
+        let metrics = DnsMetrics::new(duration);
+        let series = Arc::clone(self.base.live.series());
+        let forwarder = Forwarder::new(metrics.clone(), series, self.base.problems.clone());
+        let dns = Dns::new(Arc::clone(snapshot), networks, metrics);
+        let dns = Dns { forwarder: Arc::new(forwarder), log: QueryLog::new(log), ..dns };
         let facts = Arc::clone(&self.facts);
         let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
         let listen = &self.settings.dns.listen;

@@ -7,7 +7,7 @@
 use super::chase::Chase;
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Transport};
-use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Recursion, Rest, rest_of};
+use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question, Recursion, Rest, rest_of};
 use crate::state::answers::{Answers, Lookup, ZoneKind, ZoneRecords};
 
 const TYPE_IXFR: u16 = 251;
@@ -36,9 +36,8 @@ pub struct Asked {
 pub enum Verdict {
     /// A reply is in the buffer.
     Reply(Scope, Rcode),
-    /// The name is in none of the zones and has to be asked elsewhere: of the configured domain with this
-    /// index, else of the upstreams.
-    Forward(Option<u16>),
+    /// Upstreams have to be asked; the query had this OPT. Nothing is in the buffer.
+    Forward(Option<Opt>),
     /// There is none.
     Drop(DropReason),
 }
@@ -50,6 +49,8 @@ pub enum Scope {
     Zone,
     /// What every server knows of names such as `localhost`.
     Special,
+    /// Upstreams, or teal's own word about them.
+    Forwarded,
     /// Nowhere: not ours to answer, or not for this client.
     Refused,
     /// Nowhere: the query was no query that teal understands.
@@ -58,13 +59,14 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 4] = [Self::Zone, Self::Special, Self::Refused, Self::Invalid];
+    pub const ALL: [Self; 5] = [Self::Zone, Self::Special, Self::Forwarded, Self::Refused, Self::Invalid];
 
     /// The value of the label `scope`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Zone => "zone",
             Self::Special => "special",
+            Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Invalid => "invalid",
         }
@@ -127,9 +129,9 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
         Decision::Ended(scope, Ending::Authoritative(rcode) | Ending::Error(rcode, _)) => {
             Verdict::Reply(scope, rcode)
         }
-        Decision::Forward(domain) => {
+        Decision::Forward => {
             out.clear();
-            Verdict::Forward(domain)
+            Verdict::Forward(opt)
         }
     }
 }
@@ -157,8 +159,8 @@ fn refuse_unread(
 enum Decision {
     /// A reply that ended so.
     Ended(Scope, Ending),
-    /// It is to be asked elsewhere.
-    Forward(Option<u16>),
+    /// It is for upstreams.
+    Forward,
 }
 
 /// Answers an ordinary question.
@@ -181,7 +183,8 @@ fn decide(
             (Scope::of_zone(zone), Ending::Authoritative(chase.run(name, zone, records)))
         };
         match answers.lookup(name) {
-            Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
+            Lookup::Forward(_) if recursion == Recursion::Desired => return Decision::Forward,
+            // Who asks without RD wants what teal knows itself (RFC 1035 §4.1.1).
             Lookup::Forward(_) | Lookup::Outside => refused(Some(ExtendedError::NotAuthoritative)),
             Lookup::Name(zone, records) => chase(name, zone, Some(records)),
             Lookup::Missing(zone) => chase(name, zone, None),

@@ -1,11 +1,11 @@
 //! A question of the operator's, answered as a client's over TCP would be.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::sync::mpsc;
 
 use super::answer::{Asked, Source, Verdict, answer};
-use super::later::{Outside, TcpWayBack, WayBack};
+use super::forward::ReplyTo;
 use super::reply::Transport;
 use super::{Dns, source_of};
 
@@ -23,17 +23,21 @@ impl Dns {
     /// waited for. Neither counted nor logged as a client's query. To be called on the DNS thread.
     pub async fn ask(&self, packet: &[u8], source: Option<IpAddr>) -> Outcome {
         let mut reply = Vec::new();
-        let (sender, mut replies) = mpsc::channel(1);
+        let (sender, mut replies) = mpsc::unbounded_channel();
         let verdict = {
             let snapshot = self.snapshot.load();
             let allowed = source.map(|source| source_of(source, &snapshot, &self.host.load()));
             let asked = Asked { transport: Transport::Tcp, source: allowed.unwrap_or(Source::Allowed) };
-            answer(packet, asked, &snapshot.answers, &mut reply)
+            match answer(packet, asked, &snapshot.answers, &mut reply) {
+                Verdict::Forward(opt) => {
+                    let peer = SocketAddr::new(source.unwrap_or(Ipv4Addr::LOCALHOST.into()), 0);
+                    let to = ReplyTo::Tcp { replies: sender, peer };
+                    self.forward((packet, opt), to, &snapshot, &mut reply)
+                }
+                verdict => verdict,
+            }
         };
-        if let Verdict::Forward(domain) = verdict {
-            let source = source.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-            let query = Outside { packet, transport: Transport::Tcp, source, domain };
-            self.forward(&query, WayBack::Tcp(TcpWayBack::new(sender)));
+        if let Verdict::Forward(_) = verdict {
             reply = replies.recv().await.unwrap_or_default();
         }
         Outcome { verdict, reply: Some(reply).filter(|reply| !reply.is_empty()) }

@@ -19,7 +19,7 @@ pub fn explain(name: &[u8], catalog: &Catalog, answers: &Answers) -> String {
             format!("{apex} is a special name, which teal answers itself and nobody else is asked about")
         }
         Lookup::Forward(Some(domain)) => {
-            let domain = answers.forwarded(domain).map_or_else(|| "?".to_owned(), Zone::to_string);
+            let domain = answers.domain(domain).map(ToString::to_string).unwrap_or_default();
             format!("names below {domain} are asked elsewhere: `[dns.forward.\"{domain}\"]`")
         }
         Lookup::Forward(None) => "names outside the zones are asked of the upstreams".to_owned(),

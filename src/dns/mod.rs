@@ -2,7 +2,7 @@
 //!
 //! `daemon` binds with [`bind()`] and runs [`udp::run`] and [`tcp::run`] with one [`Dns`]. Moving
 //! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
-//! three places. What has to be asked elsewhere is handed over ([`later`]).
+//! three places. Names of others are handed to [`forward`](mod@forward), which asks upstreams.
 
 pub mod answer;
 pub mod ask;
@@ -10,7 +10,7 @@ mod batch;
 pub mod bind;
 mod chase;
 mod explain;
-pub mod later;
+pub mod forward;
 pub mod log;
 pub mod metrics;
 mod odd;
@@ -28,13 +28,13 @@ use arc_swap::ArcSwap;
 pub use answer::{Asked, DropReason, Scope, Source, Verdict, answer};
 pub use bind::{BindError, Bound, bind};
 pub use explain::explain;
-pub use later::{Forward, Outside, WayBack};
+pub use forward::{Forwarder, ReplyTo};
 pub use log::{Logged, QueryLog};
 pub use metrics::DnsMetrics;
 pub use reply::{Rcode, Transport};
 
 use crate::model::HostNetworks;
-use crate::state::{Snapshot, SnapshotCell};
+use crate::state::{Problems, Snapshot, SnapshotCell};
 
 /// What every DNS socket shares.
 #[derive(Debug)]
@@ -45,25 +45,21 @@ pub struct Dns {
     pub host: Arc<ArcSwap<HostNetworks>>,
     /// What is counted.
     pub metrics: DnsMetrics,
+    /// Who asks upstreams.
+    pub forwarder: Arc<Forwarder>,
     /// Bounds of TCP connections, over all listeners.
     pub tcp: tcp::Connections,
     /// Where lines about queries go.
     pub log: QueryLog,
-    /// Takes what has to be asked elsewhere.
-    pub forwarder: Option<Box<dyn Forward>>,
 }
 
 impl Dns {
-    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default.
+    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default. What is counted about
+    /// upstreams is shown nowhere, unless the forwarder is replaced.
     pub fn new(snapshot: SnapshotCell, host: Arc<ArcSwap<HostNetworks>>, metrics: DnsMetrics) -> Self {
-        Self {
-            snapshot,
-            host,
-            metrics,
-            tcp: tcp::Connections::default(),
-            log: QueryLog::default(),
-            forwarder: None,
-        }
+        let forwarder = Forwarder::new(metrics.clone(), Arc::default(), Problems::default());
+        let (forwarder, tcp, log) = (Arc::new(forwarder), tcp::Connections::default(), QueryLog::default());
+        Self { snapshot, host, metrics, forwarder, tcp, log }
     }
 
     /// Writes a line about a query, where queries are logged.
@@ -73,11 +69,15 @@ impl Dns {
         }
     }
 
-    /// Hands a query over. Where nobody takes it the way back is dropped.
-    fn forward(&self, query: &Outside<'_>, way_back: WayBack) {
-        if let Some(forwarder) = &self.forwarder {
-            forwarder.forward(query, way_back);
-        }
+    /// Hands a query to the forwarder. The verdict is a reply, in `out`, or that it follows.
+    fn forward(
+        &self,
+        (packet, opt): (&[u8], Option<wire::Opt>),
+        to: ReplyTo,
+        snapshot: &Snapshot,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        self.forwarder.ask((packet, opt), to, (snapshot, &self.host.load()), out)
     }
 }
 

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Asked, Verdict, answer};
 use super::batch::{BATCH, Received, Replies, Wildcard};
-use super::metrics::Dropped;
+use super::forward::ReplyTo;
+use super::metrics::{DnsMetrics, Dropped};
 use super::reply::Transport;
 use super::{Dns, Logged, source_of};
 
@@ -78,7 +79,7 @@ impl UdpListener {
 pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) -> io::Result<()> {
     let mut worker = Worker {
         received: Received::new(listener.socket.local_addr()?, listener.wildcard),
-        socket: tokio::net::UdpSocket::from_std(listener.socket)?,
+        socket: Arc::new(tokio::net::UdpSocket::from_std(listener.socket)?),
         replies: Replies::default(),
         dns,
     };
@@ -117,7 +118,8 @@ enum Turn {
 }
 
 struct Worker {
-    socket: tokio::net::UdpSocket,
+    /// Shared with the queries that wait for upstreams: their replies leave from it.
+    socket: Arc<tokio::net::UdpSocket>,
     received: Received,
     replies: Replies,
     dns: Arc<Dns>,
@@ -151,7 +153,7 @@ impl Worker {
         };
         let since = Instant::now();
         self.answer();
-        self.send().await;
+        send_all(&self.socket, &self.replies, &self.dns.metrics).await;
         self.dns.metrics.observe(since.elapsed(), self.replies.len());
         if datagrams == BATCH { Turn::Full } else { Turn::Some }
     }
@@ -170,7 +172,15 @@ impl Worker {
             let source = source_of(datagram.peer.ip(), &snapshot, &host);
             let asked = Asked { transport: Transport::Udp, source };
             let reply = self.replies.next(datagram.peer, datagram.asked_at);
-            let verdict = answer(packet, asked, &snapshot.answers, reply);
+            let mut verdict = answer(packet, asked, &snapshot.answers, reply);
+            if let Verdict::Forward(opt) = verdict {
+                let to = ReplyTo::Udp {
+                    socket: Arc::clone(&self.socket),
+                    peer: datagram.peer,
+                    from: datagram.asked_at,
+                };
+                verdict = self.dns.forward((packet, opt), to, &snapshot, reply);
+            }
             metrics.count(verdict, Transport::Udp);
             let (source, octets) = (datagram.peer.ip(), reply.len());
             self.dns.log(&snapshot, &Logged { packet, source, transport: Transport::Udp, verdict, octets });
@@ -179,30 +189,29 @@ impl Worker {
             }
         }
     }
+}
 
-    /// Sends the replies. One that the kernel refuses does not hold up the others.
-    async fn send(&mut self) {
-        let mut done = 0;
-        while done < self.replies.len() {
-            match self.socket.try_io(Interest::WRITABLE, || self.replies.send(&self.socket, done)) {
-                Ok(sent) => done += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await;
-                    if writable.is_err() {
-                        self.give_up(&error);
-                        done += 1;
-                    }
-                }
-                Err(error) => {
-                    self.give_up(&error);
+/// Sends replies. One that the kernel refuses does not hold up the others.
+pub(super) async fn send_all(socket: &tokio::net::UdpSocket, replies: &Replies, metrics: &DnsMetrics) {
+    let give_up = |error: &io::Error| {
+        tracing::debug!(%error, "cannot send a DNS reply");
+        metrics.drop(Dropped::Send);
+    };
+    let mut done = 0;
+    while done < replies.len() {
+        match socket.try_io(Interest::WRITABLE, || replies.send(socket, done)) {
+            Ok(sent) => done += sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let writable = tokio::time::timeout(SEND_PATIENCE, socket.writable()).await;
+                if writable.is_err() {
+                    give_up(&error);
                     done += 1;
                 }
             }
+            Err(error) => {
+                give_up(&error);
+                done += 1;
+            }
         }
-    }
-
-    fn give_up(&self, error: &io::Error) {
-        tracing::debug!(%error, "cannot send a DNS reply");
-        self.dns.metrics.drop(Dropped::Send);
     }
 }

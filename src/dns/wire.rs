@@ -12,7 +12,7 @@ pub const NAME_OCTETS_MAX: usize = 255;
 const LABEL_OCTETS_MAX: u8 = 63;
 /// Octets of a record whose owner is the root and which has no data.
 const RECORD_OCTETS_MIN: usize = 11;
-const TYPE_OPT: u16 = 41;
+pub(super) const TYPE_OPT: u16 = 41;
 
 /// The header (RFC 1035 §4.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ fn read_opt(record: &[u8]) -> Rest {
     Rest::Plain(Some(Opt { payload_octets, dnssec_ok: flags & 0x80 != 0 }))
 }
 
-fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     let pair = bytes.get(at..at + 2)?;
     Some(u16::from_be_bytes([pair[0], pair[1]]))
 }

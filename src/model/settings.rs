@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::access::AllowFrom;
+use super::forward::ForwardSettings;
 use super::name::{RecordName, Zone};
 
 /// Everything outside `[apps]`, `[services]` and `[defaults]`.
@@ -41,6 +42,8 @@ pub struct DnsSettings {
     pub ttl: Duration,
     /// TTL of negative answers (RFC 2308 §5), whole seconds.
     pub negative_ttl: Duration,
+    /// Where names outside the zones are asked.
+    pub forward: ForwardSettings,
     /// Who may ask; others get REFUSED.
     pub allow_from: AllowFrom,
     /// Records of the operator's own, each name in one of the zones.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use teal::dns::{DropReason, Verdict};
 
-use crate::cases::{Case, all};
+use crate::cases::{Case, all, with_upstreams};
 use crate::process::{DEADLINE, Place, Teal};
 use crate::support::{Query, Reply};
 
@@ -21,10 +21,10 @@ pub struct Battery {
 
 impl Battery {
     pub fn start() -> Self {
-        Self::start_with("")
+        Self::start_with("upstreams = []")
     }
 
-    /// With further keys of `[dns]`.
+    /// With these keys of `[dns]` in place of `upstreams = []`.
     pub fn start_with(dns: &str) -> Self {
         let place = Place::new();
         let large: Vec<String> = (0..16).map(|n| format!("\"{n:02}{}\"", "x".repeat(100))).collect();
@@ -35,7 +35,7 @@ impl Battery {
              [dns.records.\"large.local\"]\ntxt = [{}]\n\
              [dns.records]\n\"www.local\" = {{ cname = \"servicea.local\" }}\n\
              \"far.local\" = {{ cname = \"www.example.org\" }}\n\"dead.local\" = {{ cname = \"nobody.local\" }}\n",
-            place.head().replacen("[dns]\n", &format!("[dns]\n{dns}\n"), 1),
+            place.head().replacen("upstreams = []", dns, 1),
             place.address(10),
             large.join(", ")
         );
@@ -134,21 +134,35 @@ fn check(battery: &Battery, case: &Case, over: &str, query: &Query, reply: Vec<u
 #[test]
 fn every_case_over_udp_and_tcp() {
     let battery = Battery::start();
+    check_all(&battery, &all(battery.place.address(10)));
+    battery.teal.stop();
+}
+
+#[test]
+fn every_case_of_a_teal_with_upstreams_over_udp_and_tcp() {
+    // Nobody is there: what is answered was not asked elsewhere.
+    let battery = Battery::start_with("upstreams = [\"127.0.0.1:9\"]");
+    check_all(&battery, &with_upstreams());
+    let forwarded = battery.teal.metrics().lines().any(|line| line.contains("scope=\"forwarded\""));
+    assert!(!forwarded, "something was asked elsewhere");
+    battery.teal.stop();
+}
+
+fn check_all(battery: &Battery, cases: &[Case]) {
     let socket = udp(battery.server);
     let mut stream = crate::clients::connect(battery.server);
-    for (id, case) in (1..).zip(all(battery.place.address(10))) {
+    for (id, case) in (1..).zip(cases) {
         let query = Query { id, ..case.query.clone() };
-        check(&battery, &case, "UDP", &query, ask_udp(&socket, &query.bytes()));
+        check(battery, case, "UDP", &query, ask_udp(&socket, &query.bytes()));
         let reply = ask_tcp(&mut stream, &query.bytes()).expect("a reply over TCP");
-        check(&battery, &case, "TCP", &query, reply);
+        check(battery, case, "TCP", &query, reply);
     }
-    battery.teal.stop();
 }
 
 /// The cases as a table.
 fn table() -> String {
     let mut text = String::from("| RFC | case |\n|---|---|\n");
-    for case in all([127, 80, 0, 10].into()) {
+    for case in all([127, 80, 0, 10].into()).iter().chain(&with_upstreams()) {
         writeln!(text, "| {} | {} |", case.section, case.what).unwrap();
     }
     text

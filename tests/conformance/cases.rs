@@ -55,6 +55,55 @@ pub fn all(vip: Ipv4Addr) -> Vec<Case> {
     cases
 }
 
+/// Of a teal that asks upstreams for other names.
+pub fn with_upstreams() -> Vec<Case> {
+    let missing = |section, what, name: &str, kind, apex: &str| {
+        let soa = format!("ns {apex}. 5 SOA ns.local. hostmaster.local. SERIAL 3600 600 86400 5");
+        case(section, what, Query::new(name, kind), &format!("NXDomain aa rd ra | {soa}"))
+    };
+    let pointer = |name: &str| format!("NoError aa rd ra | an {name}. 30 PTR localhost.");
+    let loopback6 = format!("1.{}ip6.arpa", "0.".repeat(31));
+    let q = Query::new;
+    vec![
+        missing("6761 §6.2", "test is not asked elsewhere: NXDOMAIN", "x.test", A, "test"),
+        missing("8375 §4", "home.arpa is not asked elsewhere", "x.home.arpa", A, "home.arpa"),
+        missing("6762 §22.1", "names of the zone local are not", "x.y.local", A, "local"),
+        missing(
+            "6303 §4.1",
+            "reverse names of 10.0.0.0/8 are not",
+            "1.0.0.10.in-addr.arpa",
+            PTR,
+            "10.in-addr.arpa",
+        ),
+        missing("6303 §4.1", "of 172.16.0.0/12", "1.0.31.172.in-addr.arpa", PTR, "31.172.in-addr.arpa"),
+        missing("6303 §4.1", "of 192.168.0.0/16", "1.0.168.192.in-addr.arpa", PTR, "168.192.in-addr.arpa"),
+        missing(
+            "6303 §4.2",
+            "of link-local addresses",
+            "1.0.254.169.in-addr.arpa",
+            PTR,
+            "254.169.in-addr.arpa",
+        ),
+        missing("6303 §4.4", "of fd00::/8", "1.d.f.ip6.arpa", PTR, "d.f.ip6.arpa"),
+        missing("7793 §4", "of 100.64.0.0/10", "1.0.64.100.in-addr.arpa", PTR, "64.100.in-addr.arpa"),
+        case(
+            "6303 §4.2",
+            "PTR of 127.0.0.1",
+            q("1.0.0.127.in-addr.arpa", PTR),
+            &pointer("1.0.0.127.in-addr.arpa"),
+        ),
+        case("6303 §4.3", "PTR of ::1", q(&loopback6, PTR), &pointer(&loopback6)),
+        case("1035 §4.1.1", "without RD nobody is asked: REFUSED", plain("www.example.org", A), "Refused ra"),
+        case("5936 §2.2", "AXFR of another zone: REFUSED", q("example.org", AXFR), "Refused rd ra"),
+        case(
+            "1035 §3.2.4",
+            "class CH is not asked elsewhere",
+            q("version.bind", TXT).class(3),
+            "Refused rd ra",
+        ),
+    ]
+}
+
 /// RFC 8906 §8.1.
 fn basic() -> Vec<Case> {
     let soa = |flags: &str| format!("NoError aa {flags} | an {ZONE_SOA}");

@@ -12,7 +12,7 @@ fn a(id: u16) -> Vec<u8> {
 
 #[test]
 fn rfc8914_4_19_strangers_are_refused_and_the_pool_is_the_host() {
-    let battery = Battery::start_with("allow_from = [\"host\"]");
+    let battery = Battery::start_with("upstreams = []\nallow_from = [\"host\"]");
     let line = |source: Ipv4Addr| parsed(ask_udp(&udp_from(source.into(), battery.server), &a(1))).line();
     assert_eq!(line(battery.place.outside()), "Refused rd ra | opt v0 1232 15:[0, 18]");
     for friend in [battery.place.address(77), battery.place.address(10), Ipv4Addr::LOCALHOST] {

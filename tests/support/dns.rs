@@ -11,12 +11,12 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
-    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
-    ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings, Weight, Zone,
+    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Domain, Endpoint, EndpointWeight,
+    ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route,
+    Service, ServiceName, Settings, Source as AllowedSource, Upstream, VipPool, VipSettings, Weight, Zone,
 };
+use teal::state::Answers;
 use teal::state::build::Addresses;
-use teal::state::{Answers, Forwards};
 
 pub const A: u16 = 1;
 pub const NS: u16 = 2;
@@ -45,6 +45,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             zones: zones.iter().map(|zone| Zone::parse(zone).unwrap()).collect(),
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
+            forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
             log_one_in: None,
@@ -89,7 +90,6 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
 pub struct World {
     pub catalog: Catalog,
     pub addresses: BTreeMap<ServiceName, Addresses>,
-    pub forwards: Forwards,
 }
 
 impl World {
@@ -103,13 +103,16 @@ impl World {
         });
         let addresses = addresses.collect();
         let catalog = Catalog { settings, services, apps: BTreeMap::new(), hash: String::new() };
-        Self { catalog, addresses, forwards: Forwards::default() }
+        Self { catalog, addresses }
     }
 
     /// The same, where the rest of all names and these domains are asked elsewhere.
     pub fn forwarding(mut self, domains: &[&str]) -> Self {
-        let domains = domains.iter().map(|domain| Zone::parse(domain).unwrap()).collect();
-        self.forwards = Forwards { domains, rest: true };
+        let nobody = vec![Upstream::At("127.0.0.1:9".parse().unwrap())];
+        let forward = &mut self.catalog.settings.dns.forward;
+        forward.domains =
+            domains.iter().map(|domain| (Domain::parse(domain).unwrap(), nobody.clone())).collect();
+        forward.upstreams = nobody;
         self
     }
 
@@ -121,7 +124,7 @@ impl World {
     }
 
     pub fn answers(&self) -> Arc<Answers> {
-        Answers::build_with(&self.catalog, &self.addresses, 7, &self.forwards)
+        Answers::build(&self.catalog, &self.addresses, 7)
     }
 }
 

@@ -2,6 +2,7 @@
 //! value in one place hides nothing in another.
 
 mod addresses;
+mod forward;
 mod listeners;
 mod names;
 mod records;

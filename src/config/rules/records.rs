@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::super::diagnostic::{Diagnostic, Findings, quote};
 use super::super::draft::{Draft, RecordDraft};
 use super::super::source::Place;
-use crate::model::{RecordData, RecordName, Zone};
+use super::super::walk::Placed;
+use crate::model::{Domain, RecordData, RecordName, Zone};
 
 /// Records that are a few.
 const RECORDS_MAX: usize = 1000;
@@ -64,6 +65,7 @@ enum Owner {
 
 struct Names<'d> {
     zones: &'d [Zone],
+    forwarded: &'d [Placed<Domain>],
     services: HashMap<String, Owner>,
     /// The first record of each name.
     records: HashMap<&'d str, usize>,
@@ -87,7 +89,7 @@ impl<'d> Names<'d> {
                 }
             }
         }
-        Self { zones, services, records, drafts }
+        Self { zones, forwarded: &draft.settings.forwarded, services, records, drafts }
     }
 
     fn is_inside(&self, name: &RecordName) -> bool {
@@ -110,6 +112,14 @@ impl<'d> Names<'d> {
                 }
             };
             return Some(finding.help("Choose another name."));
+        }
+        if let Some(domain) = self.forwarded.iter().find(|domain| name.is_in(&domain.value)) {
+            let title = format!("{shown} lies in {}, which is asked elsewhere", quote(domain.value.as_str()));
+            return Some(
+                Diagnostic::error(title, place, "never answered here")
+                    .also(domain.place, "forwarded here")
+                    .help("Choose another name, or forward another domain."),
+            );
         }
         if self.is_inside(name) {
             return None;
@@ -158,7 +168,8 @@ impl<'d> Names<'d> {
     fn dangling(&self, record: &RecordDraft, target: &str) -> Option<Diagnostic> {
         let name = RecordName::parse(target).ok()?;
         let exists = self.services.contains_key(target) || self.records.contains_key(target);
-        if exists || !self.is_inside(&name) {
+        let elsewhere = self.forwarded.iter().any(|domain| name.is_in(&domain.value));
+        if exists || elsewhere || !self.is_inside(&name) {
             return None;
         }
         let title = format!(
