@@ -20,7 +20,8 @@ pub struct Outcome {
 
 impl Dns {
     /// Answers `packet` as if it came from `source`, or from somebody who may ask. What is asked elsewhere is
-    /// waited for. Neither counted nor logged as a client's query. To be called on the DNS thread.
+    /// waited for, and counted as any query is; the rest is neither counted nor logged. To be called on the DNS
+    /// thread.
     pub async fn ask(&self, packet: &[u8], source: Option<IpAddr>) -> Outcome {
         let mut reply = Vec::new();
         let (sender, mut replies) = mpsc::unbounded_channel();

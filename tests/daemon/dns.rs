@@ -1,7 +1,10 @@
 //! What an operator learns about names: `teal dns query`, and the query log.
 
+use std::net::{SocketAddr, UdpSocket};
+
 use serde_json::{Value, json};
 use teal::admin::report::DnsQueryReport;
+use teal::dns::wire::Question;
 
 use crate::clients::{backend, resolve};
 use crate::process::{Place, Teal, said, service, until};
@@ -56,6 +59,48 @@ fn dns_query_tells_the_answer_and_where_it_comes_from() {
         teal.metric("teal_dns_queries_total{scope=\"zone\",rcode=\"NOERROR\",transport=\"tcp\"}"),
         None
     );
+}
+
+/// An upstream that knows 192.0.2.77 for every name.
+fn upstream() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut space = [0; 2048];
+        loop {
+            let (octets, client) = socket.recv_from(&mut space).unwrap();
+            let question = Question::read(&space[..octets]).unwrap().bytes;
+            let counts = [0, 1, 0, 1, 0, 0, 0, 0];
+            let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 77];
+            let reply = [&space[..2], &[0x81, 0x80], &counts, question, &record].concat();
+            socket.send_to(&reply, client).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn dns_query_waits_for_what_is_asked_elsewhere() {
+    let (place, upstream) = (Place::new(), upstream());
+    let text = place.text("", &[service("a", &[("blue", 1, backend("blue"))])]);
+    let keys = format!(
+        "upstreams = [\"{upstream}\"]\nforward = {{ \"corp.local\" = {{ upstreams = [\"{upstream}\"] }} }}"
+    );
+    place.rename(&text.replacen("upstreams = []", &keys, 1));
+    let _teal = place.start();
+    for (name, why) in [
+        ("www.example.org", "names outside the zones are asked of the upstreams"),
+        ("dc1.corp.local", "names below corp.local are asked elsewhere: `[dns.forward.\"corp.local\"]`"),
+    ] {
+        let output = place.teal(&["dns", "query", name]);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for part in ["NOERROR (forwarded)", "192.0.2.77", why] {
+            assert!(said.contains(part), "{part} is missing in:\n{said}");
+        }
+    }
+    let special = said(&place.teal(&["dns", "query", "1.0.0.10.in-addr.arpa", "PTR"]));
+    assert!(special.contains("NXDOMAIN (special)"), "{special}");
 }
 
 fn lines(teal: &Teal) -> Vec<Value> {
