@@ -102,7 +102,8 @@ finish_child() {
 # ended PID: waits for a child and returns its exit code.
 ended() {
     local code=0
-    wait "$1" || code=$?
+    # The shell says of a killed child that it was.
+    { wait "$1" || code=$?; } 2>/dev/null
     local pid left=()
     for pid in "${PIDS[@]}"; do [ "$pid" = "$1" ] || left+=("$pid"); done
     PIDS=("${left[@]}")
@@ -161,10 +162,11 @@ service() {
 IN=()
 http() { "${IN[@]}" curl -fsS --max-time 5 "http://127.0.0.1:$METRICS_PORT$1"; }
 
-# run_teal: starts teal with $CONFIG without waiting; its id is in TEAL_PID.
+# run_teal: starts teal with $CONFIG and $TEAL_ARGUMENTS without waiting; its id is in TEAL_PID.
+TEAL_ARGUMENTS=()
 run_teal() {
     spawn teal env TEAL_LOG="${TEAL_LOG:-info}" "${IN[@]}" "$TEAL" run --config "$CONFIG" --state-dir "$STATE" \
-        --socket "$SOCKET"
+        --socket "$SOCKET" "${TEAL_ARGUMENTS[@]}"
     TEAL_PID=$SPAWNED
 }
 
@@ -203,6 +205,31 @@ start_backend() {
     wait_for 10 "backend $log" grep -q '^ready$' "$WORK/$log.log"
 }
 BACKEND_IN=()
+
+# two_namespaces: HERE, which teal and its clients will be in (IN), has 10.199.0.1, joined by veth to THERE for
+# the backends (BACKEND_IN), which has 10.199.0.2 and 10.199.0.3. Skips where they cannot be made.
+two_namespaces() {
+    need ip
+    need_root "network namespaces"
+    local namespace address
+    HERE=teal-$$-here THERE=teal-$$-there
+    CLEANUPS+=(remove_namespaces)
+    ip netns add "$HERE" 2>/dev/null || skip "this machine does not allow network namespaces"
+    ip netns add "$THERE"
+    ip -n "$HERE" link add teal0 type veth peer name teal0 netns "$THERE" || skip "no veth links here"
+    ip -n "$HERE" address add 10.199.0.1/24 dev teal0
+    for address in 10.199.0.2 10.199.0.3; do ip -n "$THERE" address add "$address/24" dev teal0; done
+    for namespace in "$HERE" "$THERE"; do
+        ip -n "$namespace" link set lo up
+        ip -n "$namespace" link set teal0 up
+    done
+    IN=(ip netns exec "$HERE")
+    BACKEND_IN=(ip netns exec "$THERE")
+}
+remove_namespaces() {
+    ip netns delete "$HERE" 2>/dev/null
+    ip netns delete "$THERE" 2>/dev/null
+}
 
 # address LOG NAME: where that listener of a backend is.
 address() { awk -v name="$2" '$1 == name { print $2 }' "$WORK/$1.log"; }
