@@ -233,3 +233,43 @@ remove_namespaces() {
 
 # address LOG NAME: where that listener of a backend is.
 address() { awk -v name="$2" '$1 == name { print $2 }' "$WORK/$1.log"; }
+
+# find_postgres: sets PG to the folder of the server's programs, which Debian, of one or more versions, keeps out
+# of the PATH.
+find_postgres() {
+    PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
+    [ -n "$PG" ] && [ -x "$PG/postgres" ] && [ -x "$PG/pgbench" ]
+}
+
+# start_postgres PORT ADDRESS...: a server that trusts the user `teal`, with the tables of pgbench.
+start_postgres() {
+    local port=$1 as=() addresses
+    addresses=$(IFS=, && echo "${*:2}")
+    mkdir "$WORK/pg"
+    if [ "$(id -u)" = 0 ]; then
+        # It refuses to run as root.
+        as=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
+        chown 65534:65534 "$WORK/pg"
+    fi
+    (cd "$WORK/pg" && "${as[@]}" "$PG/initdb" -D "$WORK/pg/data" -U teal -A trust --no-sync) >"$WORK/initdb.log" 2>&1 \
+        || fail "initdb"
+    cd "$WORK/pg"
+    spawn postgres "${as[@]}" "$PG/postgres" -D "$WORK/pg/data" -k "$WORK/pg" -p "$port" \
+        -c "listen_addresses=$addresses" -c fsync=off -c max_connections=60
+    POSTGRES_PID=$SPAWNED
+    cd "$ROOT"
+    wait_for 20 "postgres" "$PG/pg_isready" -h "$2" -p "$port"
+    "$PG/pgbench" -h "$2" -p "$port" -U teal -i -s 1 -q postgres >"$WORK/pgbench-tables.log" 2>&1 || fail "pgbench -i"
+}
+
+stop_postgres() {
+    # Its fast shutdown; SIGTERM would wait for clients.
+    kill -INT "$POSTGRES_PID"
+    ended "$POSTGRES_PID" || fail "postgres ended with $?"
+}
+
+# bench_held LOG: what pgbench says there, none of its transactions having failed.
+bench_held() {
+    grep -q 'number of failed transactions: 0 ' "$WORK/$1.log" || fail "$1: failed transactions"
+    say "$1: $(grep 'actually processed' "$WORK/$1.log"), 0 failed"
+}
