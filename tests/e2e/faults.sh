@@ -13,7 +13,7 @@ ONE_IP=127.0.0.1 REST_IP=127.0.0.1
 CASE_HOST=10
 TEAL_ARGUMENTS=(--log-format json)
 
-# Checks that find out soon; those of the defaults take 4 times as long.
+# Checks that find out soon; the defaults take several times as long.
 TCP_CHECKS='health = { kind = "tcp", interval = "500ms", timeout = "500ms", rise = 2, fall = 2 }'
 HTTP_CHECKS='health = { kind = "http", interval = "500ms", timeout = "500ms", rise = 2, fall = 2 }'
 

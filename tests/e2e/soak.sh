@@ -8,9 +8,9 @@ need_binaries
 settings
 
 if [ "${LONG:-0}" = 1 ]; then
-    HELD=8000 SHORT=20000 RATE=67
+    HELD=${HELD:-8000} SHORT=${SHORT:-20000} RATE=67
 else
-    HELD=1000 SHORT=4000 RATE=1000
+    HELD=${HELD:-1000} SHORT=${SHORT:-4000} RATE=1000
 fi
 # An allocator's noise; 64 octets lost with each short connection would be 250 KiB, 1,250 with LONG=1.
 GROWTH_KIB_MAX=128
