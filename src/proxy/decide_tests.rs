@@ -244,7 +244,9 @@ fn a_retry_that_the_budget_refuses_was_no_try() {
     // One that did not answer in time was tried all the same.
     let mut course = begin(&snapshot, Via::Preview(ColorName::parse("green").unwrap()), 2);
     let tried: Vec<_> = (0..2).map_while(|_| course.next(state(&snapshot))).collect();
-    tried.iter().for_each(|attempt| course.note_unanswered(attempt));
+    for attempt in &tried {
+        course.note_unanswered(attempt);
+    }
     let again = course.next(state(&snapshot)).unwrap();
     course.refuse_retry(again.order);
     assert_eq!((course.tries(), course.last().2), (2, Some(tried[1].endpoint.address)));

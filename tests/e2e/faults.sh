@@ -7,9 +7,10 @@
 # (ledger.py), and the case prints its row of the table in docs/failures.md.
 
 RATE=${RATE:-400}
-# The endpoints that something happens to; where they and the others listen.
+# The endpoints that something happens to; where they and the others listen. Connections come from 127.0.0.1, and
+# must not take a port as their source that its backend wants back.
 AT_FAULT=(blue-1)
-ONE_IP=127.0.0.1 REST_IP=127.0.0.1
+ONE_IP=127.0.0.2 REST_IP=127.0.0.3
 CASE_HOST=10
 TEAL_ARGUMENTS=(--log-format json)
 
