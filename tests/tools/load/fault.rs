@@ -46,7 +46,7 @@ pub struct Listener {
     address: SocketAddr,
     backlog: u32,
     /// Absent while it refuses.
-    listener: Option<TcpListener>,
+    open: Option<TcpListener>,
     fault: Option<Fault>,
     switch: watch::Receiver<bool>,
 }
@@ -59,7 +59,7 @@ impl Listener {
         (fault, switch): (Option<Fault>, watch::Receiver<bool>),
     ) -> io::Result<Self> {
         let listener = listen(address, backlog)?;
-        Ok(Self { address: listener.local_addr()?, backlog, listener: Some(listener), fault, switch })
+        Ok(Self { address: listener.local_addr()?, backlog, open: Some(listener), fault, switch })
     }
 
     /// Where it listens.
@@ -71,12 +71,12 @@ impl Listener {
     pub async fn accept(&mut self) -> io::Result<(TcpStream, Option<Fault>)> {
         loop {
             let fault = self.fault.filter(|_| *self.switch.borrow_and_update());
-            match (fault, &self.listener) {
-                (Some(Fault::Refuse), Some(_)) => self.listener = None,
-                (None, None) => self.listener = Some(listen(self.address, self.backlog)?),
+            match (fault, &self.open) {
+                (Some(Fault::Refuse), Some(_)) => self.open = None,
+                (None, None) => self.open = Some(listen(self.address, self.backlog)?),
                 _ => {}
             }
-            let (listener, switch) = (&self.listener, &mut self.switch);
+            let (listener, switch) = (&self.open, &mut self.switch);
             let accepted = async {
                 if fault == Some(Fault::Slow) {
                     tokio::time::sleep(SLOW).await;
