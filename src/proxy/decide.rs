@@ -43,6 +43,8 @@ pub enum Order {
     First,
     /// Another endpoint of the color whose endpoint failed just before: costs a retry.
     Retry,
+    /// An endpoint that did not answer in time, once more: costs a retry too.
+    Again,
     /// The first one in a further color, which costs none.
     NextColor,
 }
@@ -183,9 +185,14 @@ impl Course {
         }
     }
 
-    /// From here on only further colors are tried, each once.
-    pub fn stop_retrying(&mut self) {
+    /// The budget refuses the try that came last: it was none, and from here on only further colors are
+    /// tried, each once.
+    pub fn refuse_retry(&mut self, order: Order) {
         self.retries_left = 0;
+        self.tries -= 1;
+        if order != Order::Again {
+            self.leg.tried.pop();
+        }
     }
 
     /// Why there was nobody to try, where that is so.
@@ -258,7 +265,7 @@ impl Course {
                 weight: color.weight,
                 proxy_protocol: color.proxy_protocol,
                 why,
-                order: Order::Retry,
+                order: Order::Again,
             });
         }
         None
