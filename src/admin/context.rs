@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::report::{ConnectionsReport, ReloadReport};
 use crate::config::Sources;
+use crate::dns::Dns;
 use crate::state::{Cause, ChangeError, Live, Order, Outcome, Problems, Removal, SnapshotCell};
 use crate::telemetry::ordinary::Ordinary;
 
@@ -99,6 +100,8 @@ pub struct Context {
     pub snapshot: SnapshotCell,
     /// Live facts.
     pub live: Arc<Live>,
+    /// Who answers names.
+    pub dns: Arc<Dns>,
     /// What is wrong.
     pub problems: Problems,
     /// The exporter.

@@ -20,6 +20,7 @@ use super::log::LogThread;
 use super::plane::ProxyPlane;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
+use super::system_servers::{SystemFiles, SystemServers};
 use super::{places, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
@@ -236,7 +237,7 @@ impl Builder {
         let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
         let shared = Arc::new(shared.logging_to(connection_log));
         // DNS before everything else: names must resolve whatever else fails.
-        let resolver = self.start_dns(&snapshot, networks)?;
+        let (resolver, dns) = self.start_dns(&snapshot, networks)?;
         let (checks, first_round) = Checks::start(&snapshot, &self.base)?;
         let first_round_end = Instant::now() + FIRST_ROUND;
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
@@ -259,6 +260,7 @@ impl Builder {
         let context = Context {
             snapshot: Arc::clone(&snapshot),
             live: Arc::clone(&live),
+            dns,
             problems: self.base.problems.clone(),
             ordinary: self.ordinary.clone(),
             facts: Arc::clone(&self.facts),
@@ -307,20 +309,23 @@ impl Builder {
         &self,
         snapshot: &SnapshotCell,
         networks: Arc<ArcSwap<HostNetworks>>,
-    ) -> Result<Resolver, StartError> {
+    ) -> Result<(Resolver, Arc<Dns>), StartError> {
         let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
         let metrics = DnsMetrics::new(duration);
         let series = Arc::clone(self.base.live.series());
         let forwarder = Forwarder::new(metrics.clone(), series, self.base.problems.clone());
         let dns = Dns::new(Arc::clone(snapshot), networks, metrics);
         let dns = Arc::new(Dns { forwarder: Arc::new(forwarder), ..dns });
+        let system = SystemServers::start(SystemFiles::default(), Arc::clone(&dns.forwarder));
+        self.tasks.spawn(system.run(self.stop.clone()));
         let facts = Arc::clone(&self.facts);
         let note = move |address: SocketAddr| {
             let mut listen = facts.dns.load().as_ref().clone();
             listen.push(address);
             facts.dns.store(Arc::new(listen));
         };
-        Ok(Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?)
+        let resolver = Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?;
+        Ok((resolver, dns))
     }
 
     /// Reports each change of the configuration, where it is watched.

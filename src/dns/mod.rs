@@ -52,6 +52,11 @@ impl Dns {
         Self { snapshot, host, metrics, forwarder: Arc::new(forwarder), tcp: tcp::Connections::default() }
     }
 
+    /// Every upstream as it is now.
+    pub fn upstreams(&self) -> Vec<forward::UpstreamStatus> {
+        self.forwarder.status(&self.snapshot.load(), &self.host.load())
+    }
+
     /// Hands a query to the forwarder. The verdict is a reply, in `out`, or that it follows.
     fn forward(
         &self,

@@ -98,7 +98,7 @@ impl Place {
     /// The tables that every test needs: free ports everywhere, and the pool.
     pub fn head(&self) -> String {
         format!(
-            "[dns]\nlisten = [\"127.0.0.1:0\"]\n[metrics]\nlisten = \"127.0.0.1:0\"\n[vip]\npool = \"{}\"\n",
+            "[dns]\nlisten = [\"127.0.0.1:0\"]\nupstreams = []\n[metrics]\nlisten = \"127.0.0.1:0\"\n[vip]\npool = \"{}\"\n",
             self.pool()
         )
     }
