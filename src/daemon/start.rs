@@ -272,7 +272,6 @@ impl Builder {
         };
         self.start_admin(context, socket);
         self.start_watchdog(&workers, &resolver);
-        let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
         Ok(Daemon {
             phase,
             plane,
@@ -281,11 +280,11 @@ impl Builder {
             checks,
             first_round,
             first_round_end,
-            stop,
-            tasks,
+            stop: self.stop,
+            tasks: self.tasks,
             snapshot,
             live,
-            facts,
+            facts: self.facts,
             reload,
             log_thread,
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use teal::dns::forward::policy::{BUDGET, PATIENCE};
+use teal::dns::tcp::Limits;
 use teal::model::AcceptRate;
 use teal::state::Snapshot;
 use tokio::io::AsyncWriteExt;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::client::{ask, ask_over_tcp, choices, forward, outside, start, start_with, world};
 use crate::server::{Server, framed, read_message, receive, snapshot, udp_client, until};
 use crate::support::{A, AAAA, Query, SOA, World};
-use crate::upstream::{Act, Seen, Upstream, record};
+use crate::upstream::{Act, Seen, Upstream};
 
 const LIMITED: &str = "ServFail rd ra | opt v0 1232 15:[0, 0]";
 
@@ -51,7 +52,9 @@ async fn the_same_question_is_asked_once_and_each_client_gets_its_own_answer() {
     }
     let bytes = read_message(&mut stream).await.unwrap();
     assert_eq!(bytes[..4], [0, 4, 0x81, 0xa0], "AD for who asked for it");
-    assert_eq!(upstream.count(), 1);
+    // A question that comes twice may be a loop: what tests that is not counted.
+    let asked = || upstream.seen().iter().filter(|seen| seen.question()[0] == 3).count();
+    assert_eq!(asked(), 1);
     // Another type, CD and DO are other questions.
     let others = [Query::new("www.example", AAAA), Query::new("www.example", A).flags(0x0110)];
     for query in others.into_iter().chain([outside("www.example").counts([1, 0, 0, 1])]) {
@@ -62,7 +65,7 @@ async fn the_same_question_is_asked_once_and_each_client_gets_its_own_answer() {
         };
         ask(&server, &query).await;
     }
-    assert_eq!(upstream.count(), 4);
+    assert_eq!(asked(), 4);
     drop(stream);
     server.stop().await;
 }
@@ -294,7 +297,7 @@ async fn at_a_stop_what_is_in_flight_is_answered() {
 #[tokio::test]
 async fn replies_leave_from_the_address_that_was_asked() {
     let upstream = slow(well, Duration::from_millis(20)).await;
-    let server = Server::start_with("0.0.0.0:0", &world(&[upstream.address]), Default::default());
+    let server = Server::start_with("0.0.0.0:0", &world(&[upstream.address]), Limits::default());
     let mut clients = Vec::new();
     for ip in ["127.0.0.1", "127.0.0.2", "127.1.2.3"] {
         let client = udp_client(server.at(ip)).await;
@@ -325,7 +328,7 @@ async fn a_loop_is_found_reported_and_not_entered_again() {
     let listen = teal::dns::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let looping = relay(listen.address).await;
     let world = world(&[looping.address]);
-    let dns = crate::server::dns(&world, Default::default());
+    let dns = crate::server::dns(&world, Limits::default());
     let server = Server::run(listen, dns, tokio_util::sync::CancellationToken::new());
     let timed = ask(&server, &outside("www.example")).await;
     assert_eq!(timed.line(), "ServFail rd ra | opt v0 1232 15:[0, 23]");
@@ -342,7 +345,7 @@ async fn with_another_upstream_a_loop_costs_nothing() {
     let listen = teal::dns::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (looping, good) = (relay(listen.address).await, Upstream::with_address(1).await);
     let world = world(&[looping.address, good.address]);
-    let dns = crate::server::dns(&world, Default::default());
+    let dns = crate::server::dns(&world, Limits::default());
     let server = Server::run(listen, dns, tokio_util::sync::CancellationToken::new());
     let timed = ask(&server, &outside("www.example")).await;
     assert!(timed.line().contains("192.0.2.1") && timed.took < PATIENCE, "{} {:?}", timed.line(), timed.took);
@@ -413,5 +416,4 @@ async fn a_dead_upstream_at_full_load_keeps_nobody_waiting_and_the_zone_is_answe
     assert_eq!(timed.reply.bytes[3] & 0xf, 2);
     assert!(timed.took < BUDGET + PATIENCE);
     server.stop().await;
-    let _ = record;
 }
