@@ -55,6 +55,24 @@ pub struct DnsReport {
     pub listen: Vec<SocketAddr>,
     /// The first is primary.
     pub zones: Vec<String>,
+    /// Who is asked for names of others, in the order of the configuration.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamReport>,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamReport {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The domain that it is asked for; absent for all names that have no upstreams of their own.
+    pub domain: Option<String>,
+    /// `up`, `down` after failures in a row, or `looping` when it sends questions back to teal.
+    pub state: String,
+    /// The smoothed time of its answers, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// What went wrong last, and when.
+    pub last_error: Option<String>,
 }
 
 /// Connections of the whole process.

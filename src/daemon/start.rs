@@ -20,6 +20,7 @@ use super::log::LogThread;
 use super::plane::Planes;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
+use super::system_servers::{SystemFiles, SystemServers};
 use super::{places, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
@@ -316,11 +317,12 @@ impl Builder {
         let series = Arc::clone(self.base.live.series());
         let forwarder = Forwarder::new(metrics.clone(), series, self.base.problems.clone());
         let dns = Dns::new(Arc::clone(snapshot), networks, metrics);
-        let dns = Dns { forwarder: Arc::new(forwarder), log: QueryLog::new(log), ..dns };
+        let dns = Arc::new(Dns { forwarder: Arc::new(forwarder), log: QueryLog::new(log), ..dns });
+        let system = SystemServers::start(SystemFiles::default(), Arc::clone(&dns.forwarder));
+        self.tasks.spawn(system.run(self.stop.clone()));
         let facts = Arc::clone(&self.facts);
         let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
-        let listen = &self.settings.dns.listen;
-        let resolver = Resolver::start(listen, &Arc::new(dns), &self.base.problems, note)?;
+        let resolver = Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?;
         Ok((Arc::new(resolver), log_thread))
     }
 

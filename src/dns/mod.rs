@@ -69,6 +69,11 @@ impl Dns {
         }
     }
 
+    /// Every upstream as it is now.
+    pub fn upstreams(&self) -> Vec<forward::UpstreamStatus> {
+        self.forwarder.status(&self.snapshot.load(), &self.host.load())
+    }
+
     /// Hands a query to the forwarder. The verdict is a reply, in `out`, or that it follows.
     fn forward(
         &self,

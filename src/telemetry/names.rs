@@ -166,7 +166,7 @@ pub const DNS_QUERIES: Family =
 /// No labels.
 pub const DNS_FORWARDS_IN_FLIGHT: Family =
     gauge("teal_dns_forwards_in_flight", "Queries that wait for an upstream's answer.");
-/// By reason (in_flight, rate, no_upstream, loop).
+/// By reason (`in_flight`, `rate`, `no_upstream`, `loop`).
 pub const DNS_FORWARDS_LIMITED: Family = counter(
     "teal_dns_forwards_limited_total",
     "Queries that got SERVFAIL at once instead of being asked upstream, by reason.",

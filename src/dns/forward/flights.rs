@@ -49,6 +49,8 @@ pub struct Flight {
     best: Option<(Outcome, Answer)>,
     /// Whether some upstream could be reached, as far as is known.
     pub is_reachable: bool,
+    /// Whether the question has come more than once.
+    pub is_repeated: bool,
     serial: u64,
 }
 
@@ -107,8 +109,17 @@ impl Flights {
         self.serial += 1;
         let (serial, question) = (self.serial, waiter.query.question.clone());
         let (waiters, best) = (vec![waiter], None);
-        let flight =
-            Flight { key: key.clone(), question, group, race, waiters, best, is_reachable: false, serial };
+        let flight = Flight {
+            key: key.clone(),
+            question,
+            group,
+            race,
+            waiters,
+            best,
+            is_reachable: false,
+            is_repeated: false,
+            serial,
+        };
         let place = self.table.insert(flight);
         self.by_key.insert(key, place);
         self.waiting += 1;

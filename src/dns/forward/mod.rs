@@ -190,7 +190,7 @@ impl Forwarder {
     pub fn set_system(&self, servers: Vec<SocketAddr>) {
         let mut inner = self.lock();
         if inner.system != servers {
-            tracing::info!(?servers, "the host's resolvers");
+            tracing::debug!(?servers, "the host's resolvers");
             inner.system = servers;
             inner.generation = None;
         }
@@ -270,7 +270,7 @@ impl Forwarder {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = sleep_until(wake_at.map_or_else(far_away, Into::into)) => {
-                    let outbox = self.step(|turn| turn.pass());
+                    let outbox = self.on_clock();
                     self.deliver(outbox).await;
                 }
             }
@@ -281,6 +281,12 @@ impl Forwarder {
     fn step(self: &Arc<Self>, step: impl FnOnce(&mut Turn<'_>)) -> Option<Outbox> {
         let mut turn = Turn::begin(self, Instant::now());
         step(&mut turn);
+        turn.end()
+    }
+
+    fn on_clock(self: &Arc<Self>) -> Option<Outbox> {
+        let mut turn = Turn::begin(self, Instant::now());
+        turn.pass();
         turn.end()
     }
 

@@ -104,6 +104,7 @@ impl Key {
     }
 
     /// Another question, asked in the same way.
+    #[must_use]
     pub fn with_question(&self, question: &[u8]) -> Self {
         let mut octets = [question, &[self.bits()]].concat();
         octets[..question.len().saturating_sub(FIXED_OCTETS)].make_ascii_lowercase();

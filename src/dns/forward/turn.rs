@@ -3,7 +3,7 @@
 //! Nothing waits here. Replies are gathered in an [`Outbox`] and sent when the lock is free again.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
@@ -66,8 +66,9 @@ impl<'a> Turn<'a> {
         }
         let waiter = Waiter { query, to, since: self.now };
         if let Some(id) = self.inner.flights.find(&key) {
+            let source = waiter.to.peer().ip();
             self.inner.flights.join(id, waiter);
-            self.suspect_loop(id);
+            self.suspect_loop(id, source);
             return None;
         }
         let group = self.inner.routes.find(key.name()).cloned();
@@ -99,7 +100,20 @@ impl<'a> Turn<'a> {
     }
 
     /// The same question came again while it is in flight: perhaps one of the upstreams sent it.
-    fn suspect_loop(&mut self, id: FlightId) {
+    fn suspect_loop(&mut self, id: FlightId, source: IpAddr) {
+        let Some(flight) = self.inner.flights.get_mut(id) else { return };
+        flight.is_repeated = true;
+        let sends = |upstream: &Arc<Upstream>| {
+            let ip = upstream.address.ip();
+            ip == source || (ip.is_loopback() && source.is_loopback())
+        };
+        if flight.group.upstreams.iter().any(sends) {
+            self.test_loop(id);
+        }
+    }
+
+    /// Looks whether an upstream that is asked this question sends it back.
+    fn test_loop(&mut self, id: FlightId) {
         let Some(flight) = self.inner.flights.get_mut(id) else { return };
         let (key, question, group) = (flight.key.clone(), flight.question.clone(), Arc::clone(&flight.group));
         let waited_for = |index: usize| u8::try_from(index).is_ok_and(|index| flight.race.waits_for(index));
@@ -311,9 +325,13 @@ impl<'a> Turn<'a> {
             let Some(flight) = self.inner.flights.get_mut(id) else { continue };
             let (late, step) = flight.race.passed(now);
             flight.is_reachable |= late.is_some();
+            let is_suspect = flight.is_repeated && late.is_some();
             let late = late.and_then(|late| flight.group.upstreams.get(usize::from(late)).cloned());
             if let Some(upstream) = late {
                 upstream.timed_out(now);
+            }
+            if is_suspect {
+                self.test_loop(id);
             }
             self.go_on(id, step);
         }
