@@ -79,6 +79,8 @@ fn settings() -> Settings {
             negative_ttl: Duration::from_secs(5),
             forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings { pool, route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },

@@ -9,9 +9,9 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::dns::DnsAccess;
 use super::report::{ConnectionsReport, ReloadReport};
 use crate::config::Sources;
-use crate::dns::Dns;
 use crate::state::{Cause, ChangeError, Live, Order, Outcome, Problems, Removal, SnapshotCell};
 use crate::telemetry::ordinary::Ordinary;
 
@@ -100,8 +100,6 @@ pub struct Context {
     pub snapshot: SnapshotCell,
     /// Live facts.
     pub live: Arc<Live>,
-    /// Who answers names.
-    pub dns: Arc<Dns>,
     /// What is wrong.
     pub problems: Problems,
     /// The exporter.
@@ -116,6 +114,8 @@ pub struct Context {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who changes things at run time.
     pub changes: mpsc::Sender<ChangeRequest>,
+    /// Who answers names.
+    pub dns: DnsAccess,
     /// Where the journal is.
     pub state: PathBuf,
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::context::{Context, ReloadRequest};
 use super::status::status;
-use super::{endpoints, journal, weights};
+use super::{dns, endpoints, journal, weights};
 use crate::state::Removal;
 
 /// Bytes that a request's body may have.
@@ -29,6 +29,7 @@ pub fn routes(context: Context) -> Router {
         .merge(weights::routes())
         .merge(endpoints::routes())
         .merge(journal::routes())
+        .merge(dns::routes())
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
         .with_state(context)
 }

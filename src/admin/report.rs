@@ -263,3 +263,37 @@ pub struct ErrorReport {
     /// Why, and what to do.
     pub error: String,
 }
+
+/// `POST /v1/dns/query`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsQueryReport {
+    /// The name, with its last dot.
+    pub name: String,
+    /// The type that was asked for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where the answer comes from: the label `scope` of `teal_dns_queries_total`.
+    pub scope: String,
+    /// Absent where there was no answer.
+    pub rcode: Option<String>,
+    /// Of all sections, without the OPT.
+    pub records: Vec<DnsRecordReport>,
+    /// Why it is answered so.
+    pub why: String,
+}
+
+/// A record of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecordReport {
+    /// `answer`, `authority` or `additional`.
+    pub section: String,
+    /// The owner.
+    pub name: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The data, as in a zone file.
+    pub data: String,
+}

@@ -35,7 +35,7 @@ pub fn status(context: &Context, now: Instant) -> StatusReport {
         dns: DnsReport {
             listen: facts.dns.load().as_ref().clone(),
             zones: settings.dns.zones.iter().map(ToString::to_string).collect(),
-            upstreams: context.dns.upstreams().into_iter().map(upstream).collect(),
+            upstreams: context.dns.dns.upstreams().into_iter().map(upstream).collect(),
         },
         metrics: facts.metrics.load().as_deref().copied(),
         vip_pool: settings.vip.pool.0.to_string(),

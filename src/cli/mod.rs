@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod dns;
 pub mod endpoint;
 pub mod exit;
 pub mod journal;
@@ -40,6 +41,7 @@ pub fn main() -> Exit {
         Command::Weight(weight) => weight::weight(&weight),
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
         Command::Journal(journal) => journal::journal(&journal),
+        Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
     }
 }

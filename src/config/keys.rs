@@ -52,8 +52,22 @@ pub(super) const DNS: Schema = Schema {
         key("max_forwards", "1000"),
         key("forward_rate_per_source", "\"1000/s\""),
         key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+        key("log_queries", "true"),
+        key("log_one_in", "100"),
+        key("records", "[dns.records.\"printer.local\"]"),
     ],
-    later: &["records"],
+    later: &[],
+};
+
+pub(super) const RECORD: Schema = Schema {
+    name: "a record",
+    keys: &[
+        key("a", "[\"192.0.2.10\"]"),
+        key("aaaa", "[\"2001:db8::10\"]"),
+        key("cname", "\"servicea.local\""),
+        key("txt", "[\"some text\"]"),
+    ],
+    later: &[],
 };
 
 pub(super) const FORWARD: Schema =
@@ -211,9 +225,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 16] = [
-    &ROOT, &DNS, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH,
-    &OUTLIER, &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 17] = [
+    &ROOT, &DNS, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE,
+    &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

@@ -26,6 +26,8 @@ pub fn settings() -> Settings {
             negative_ttl: Duration::from_secs(5),
             forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
+            records: std::collections::BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings {
             pool: VipPool("127.80.0.0/16".parse().expect("a network")),

@@ -6,6 +6,7 @@
 
 pub mod answers;
 mod answers_build;
+mod answers_own;
 pub mod build;
 pub mod change;
 pub mod collect;
@@ -24,11 +25,12 @@ pub mod problems;
 pub mod reasons;
 pub mod records;
 pub mod snapshot;
+mod special;
 mod successor;
 pub mod vip;
 pub mod writer;
 
-pub use answers::{Answers, Lookup, Records};
+pub use answers::{Answers, Forwards, Lookup, Records};
 pub use change::{ChangeError, Outcome};
 pub use connections::{Connection, CutReason, OpenConnections, Why};
 pub use diff::Change;

@@ -160,7 +160,7 @@ pub const DNS_QUERY_DURATION: Family = Family {
     kind: Kind::Histogram(ANSWER_SECONDS),
     help: "From receiving a query until its answer was handed to the kernel.",
 };
-/// By scope (zone, forwarded, refused, invalid), rcode, transport.
+/// By scope (zone, special, forwarded, refused, invalid), rcode, transport.
 pub const DNS_QUERIES: Family =
     counter("teal_dns_queries_total", "Queries answered, by scope, response code and transport.");
 /// No labels.
@@ -193,6 +193,9 @@ pub const DNS_UPSTREAM_IGNORED: Family = counter(
 );
 /// By reason.
 pub const DNS_DROPPED: Family = counter("teal_dns_dropped_total", "Packets that got no answer, by reason.");
+/// No labels.
+pub const DNS_LOG_DROPPED: Family =
+    counter("teal_dns_log_dropped_total", "Lines of the query log for which there was no room.");
 /// By result (applied, unchanged, rejected, refused).
 pub const CONFIG_RELOADS: Family = counter("teal_config_reloads_total", "Reloads, by result.");
 /// No labels.
@@ -277,6 +280,7 @@ pub const ORDINARY: &[Family] = &[
     DNS_FORWARDS_IN_FLIGHT,
     DNS_FORWARDS_LIMITED,
     DNS_DROPPED,
+    DNS_LOG_DROPPED,
     CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,

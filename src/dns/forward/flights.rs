@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::super::later::WayBack;
 use super::message::Answer;
-use super::outbox::ReplyTo;
 use super::policy::{Outcome, Race};
 use super::question::{Key, Query};
 use super::routes::Group;
@@ -27,7 +27,7 @@ pub struct Waiter {
     /// What it asked.
     pub query: Query,
     /// Where its reply goes.
-    pub to: ReplyTo,
+    pub to: WayBack,
     /// Since when.
     pub since: Instant,
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::super::batch::{BATCH, Received as Batch, Wildcard};
+use super::super::later::WayBack;
 use super::super::metrics::DnsMetrics;
 use super::super::reply::ExtendedError;
 use super::super::wire::Header;
@@ -16,7 +17,7 @@ use super::flights::{Flight, FlightId, Waiter};
 use super::lane::{Asked, Lane};
 use super::message::{self, Answer, Received};
 use super::metrics::Limited;
-use super::outbox::{Outbox, ReplyTo};
+use super::outbox::Outbox;
 use super::policy::{Manner, Outcome, Race, Step};
 use super::question::{Edns, Key, Query, write_query};
 use super::routes::Group;
@@ -58,34 +59,38 @@ impl<'a> Turn<'a> {
 
     /// A client's query. It waits, or is given back with its answer. Whoever can answer without asking an
     /// upstream belongs here, before anything else.
-    pub(super) fn ask(&mut self, query: Query, to: ReplyTo) -> Option<(Query, Answer)> {
+    pub(super) fn ask(
+        &mut self,
+        query: Query,
+        domain: Option<u16>,
+        (to, source): (WayBack, IpAddr),
+    ) -> Option<(Waiter, Answer)> {
         let key = query.key();
-        if let Some((reason, error)) = self.refuse(&key, &to) {
-            self.forwarder.metrics.limited(reason);
-            return Some((query, Answer::failure(error)));
-        }
         let waiter = Waiter { query, to, since: self.now };
+        if let Some((reason, error)) = self.refuse(&key, source) {
+            self.forwarder.metrics.limited(reason);
+            return Some((waiter, Answer::failure(error)));
+        }
         if let Some(id) = self.inner.flights.find(&key) {
-            let source = waiter.to.peer().ip();
             self.inner.flights.join(id, waiter);
             self.suspect_loop(id, source);
             return None;
         }
-        let group = self.inner.routes.find(key.name()).cloned();
+        let group = self.inner.routes.find(domain).cloned();
         let order = group.as_ref().map(|group| group.order(self.now)).unwrap_or_default();
         let Some(group) = group.filter(|_| !order.is_empty()) else {
             self.forwarder.metrics.limited(Limited::NoUpstream);
-            return Some((waiter.query, Answer::failure(ExtendedError::NoReachableAuthority)));
+            return Some((waiter, Answer::failure(ExtendedError::NoReachableAuthority)));
         };
         let (race, step) = Race::start(&order, self.now);
         self.probe(&group, &key, &waiter.query.question, order.first().copied());
         let id = self.inner.flights.insert(key, group, race, waiter);
         let (flight, answer) = self.advance(id, step)?;
-        flight.waiters.into_iter().next().map(|waiter| (waiter.query, answer))
+        flight.waiters.into_iter().next().map(|waiter| (waiter, answer))
     }
 
     /// Why a query is not asked upstream, if it is not.
-    fn refuse(&mut self, key: &Key, to: &ReplyTo) -> Option<(Limited, ExtendedError)> {
+    fn refuse(&mut self, key: &Key, source: IpAddr) -> Option<(Limited, ExtendedError)> {
         let now = self.now;
         if let Some(upstream) = self.inner.loops.find(key.name(), now) {
             self.loop_found(upstream);
@@ -96,7 +101,7 @@ impl<'a> Turn<'a> {
             return Some((Limited::InFlight, ExtendedError::Other));
         }
         let rate = inner.settings.rate_per_source?;
-        (!inner.rates.take(to.peer().ip(), rate, now)).then_some((Limited::Rate, ExtendedError::Other))
+        (!inner.rates.take(source, rate, now)).then_some((Limited::Rate, ExtendedError::Other))
     }
 
     /// The same question came again while it is in flight: perhaps one of the upstreams sent it.
