@@ -53,7 +53,7 @@ pub use upstream::Condition;
 use upstream::Upstream;
 
 /// Streams to upstreams that are open at once; further questions wait for one within their time.
-const STREAMS_MAX: usize = 64;
+const STREAMS_MAX: usize = 32;
 /// Outboxes kept for the next step.
 const SPARE_MAX: usize = 4;
 /// The problem of having nobody to ask.

@@ -27,7 +27,7 @@ pub struct Query {
     /// The second word of its header.
     pub flags: u16,
     /// Name, type and class as sent: the reply has the client's own upper and lower case.
-    pub question: Box<[u8]>,
+    pub question: Arc<[u8]>,
     /// What it said about EDNS.
     pub opt: Option<Opt>,
     /// Bounds the reply.
@@ -38,7 +38,7 @@ impl Query {
     /// Reads a query that [`super::super::answer()`] has given to upstreams.
     pub fn read(packet: &[u8], transport: Transport) -> Option<Self> {
         let header = Header::read(packet)?;
-        let question: Box<[u8]> = Question::read(packet)?.bytes.into();
+        let question: Arc<[u8]> = Question::read(packet)?.bytes.into();
         let opt = match rest_of(packet, HEADER_OCTETS + question.len(), &header) {
             Rest::Plain(opt) => opt,
             // With records that queries do not have; it has been judged before.

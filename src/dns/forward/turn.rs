@@ -120,7 +120,8 @@ impl<'a> Turn<'a> {
     /// Looks whether an upstream that is asked this question sends it back.
     fn test_loop(&mut self, id: FlightId) {
         let Some(flight) = self.inner.flights.get_mut(id) else { return };
-        let (key, question, group) = (flight.key.clone(), flight.question.clone(), Arc::clone(&flight.group));
+        let (key, question, group) =
+            (flight.key.clone(), Arc::clone(&flight.question), Arc::clone(&flight.group));
         let waited_for = |index: usize| u8::try_from(index).is_ok_and(|index| flight.race.waits_for(index));
         let candidates: Vec<usize> = (0..group.upstreams.len()).filter(|index| waited_for(*index)).collect();
         if !self.inner.loops.begin(self.now) {
@@ -204,7 +205,8 @@ impl<'a> Turn<'a> {
         let Some(upstream) = flight.group.upstreams.get(usize::from(candidate)).cloned() else {
             return Ok(());
         };
-        let (key, question, deadline) = (flight.key.clone(), flight.question.clone(), flight.race.deadline());
+        let (key, question, deadline) =
+            (flight.key.clone(), Arc::clone(&flight.question), flight.race.deadline());
         let edns = match manner {
             Manner::UdpWithoutEdns => Edns::Without,
             Manner::Udp | Manner::Tcp => upstream.edns(self.now),
@@ -294,8 +296,9 @@ impl<'a> Turn<'a> {
 
     /// An upstream has answered. Answers that come too late show that it is up.
     pub(super) fn on_answer(&mut self, upstream: &Arc<Upstream>, asked: &Asked, received: Received) {
+        let has_looped = upstream.has_looped();
         upstream.came(received.outcome, asked.at, self.now);
-        if received.outcome == Outcome::Answered {
+        if has_looped && !upstream.has_looped() {
             self.forwarder.problems.clear(&subject(upstream.address));
         }
         let Some((id, candidate)) = asked.flight else { return };
