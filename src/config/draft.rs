@@ -53,10 +53,15 @@ pub(super) struct RecordDraft {
 
 impl SettingsDraft {
     pub(super) fn new(settings: Settings) -> Self {
-        let pool = Some(settings.vip.pool);
-        let (upstreams, forwarded) = (Vec::new(), Vec::new());
-        let (listeners, records) = (Vec::new(), Vec::new());
-        Self { settings, pool, pool_place: None, upstreams, forwarded, listeners, records }
+        Self {
+            pool: Some(settings.vip.pool),
+            settings,
+            pool_place: None,
+            upstreams: Vec::new(),
+            forwarded: Vec::new(),
+            listeners: Vec::new(),
+            records: Vec::new(),
+        }
     }
 
     /// Adds the listeners of which the file says nothing, so that nothing else takes their address.

@@ -240,8 +240,8 @@ fn the_example_file_shows_every_key_in_its_place() {
     let records = &root["dns"]["records"];
     let places: [(&keys::Schema, Vec<&toml::Value>); 16] = [
         (&keys::DNS, vec![&root["dns"]]),
-        (&keys::RECORD, vec![&records["printer.local"], &records["www.local"]]),
         (&keys::FORWARD, vec![&root["dns"]["forward"]["corp.example"]]),
+        (&keys::RECORD, vec![&records["printer.local"], &records["www.local"]]),
         (&keys::VIP, vec![&root["vip"]]),
         (&keys::METRICS, vec![&root["metrics"]]),
         (&keys::ADMIN, vec![&root["admin"]]),

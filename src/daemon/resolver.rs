@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 
 use super::listeners::{explain, failed_listeners};
 use crate::admin::dns::DnsAccess;
-use crate::dns::forward::policy::BUDGET;
 use crate::dns::{self, BindError, Bound, Dns};
 use crate::state::Problems;
 
@@ -25,9 +24,7 @@ const CLOSING_GRACE: Duration = Duration::from_millis(100);
 /// How long an address that is wanted again may take to be free.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it is waited for queries that are under way at a stop.
-const STOP_PATIENCE: Duration = BUDGET.saturating_add(Duration::from_secs(1));
-/// How long answers that are there may take to leave.
-const LAST_ANSWERS: Duration = Duration::from_millis(20);
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The running thread.
 pub struct Resolver {
@@ -83,20 +80,19 @@ impl Resolver {
             bound: Mutex::default(),
             closing: Mutex::default(),
         };
-        let (until, all, forwarder) = (stop.clone(), tasks.clone(), Arc::clone(&shared.dns.forwarder));
-        let drained = CancellationToken::new();
-        handle.spawn(Arc::clone(&forwarder).run(drained.clone()));
+        let (until, all) = (stop.clone(), tasks.clone());
+        let (upstreams, ended) = (Arc::clone(&shared.dns.upstreams), CancellationToken::new());
+        handle.spawn(Arc::clone(&upstreams).run(ended.clone()));
         let thread = thread::Builder::new().name("teal-dns".to_owned()).spawn(move || {
             runtime.block_on(async {
                 until.cancelled().await;
-                // What was received is answered, and what was asked upstream when that has answered.
+                // What was received is answered, and what is under way waited for, but not for ever.
                 let last_answers = async {
                     all.wait().await;
-                    forwarder.drained().await;
+                    upstreams.drained().await;
                 };
                 let _ = tokio::time::timeout(STOP_PATIENCE, last_answers).await;
-                drained.cancel();
-                tokio::time::sleep(LAST_ANSWERS).await;
+                ended.cancel();
             });
         })?;
         let resolver = Self {

@@ -311,18 +311,18 @@ impl Builder {
         snapshot: &SnapshotCell,
         networks: Arc<ArcSwap<HostNetworks>>,
     ) -> Result<(Arc<Resolver>, LogThread), StartError> {
-        let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
+        let series = self.base.live.series();
+        let metrics = DnsMetrics::new(series.histogram(DNS_QUERY_DURATION, &[]));
         let (log, log_thread) = LogThread::start("teal-dns-log", DNS_LOG_DROPPED)?;
-        let metrics = DnsMetrics::new(duration);
-        let series = Arc::clone(self.base.live.series());
-        let forwarder = Forwarder::new(metrics.clone(), series, self.base.problems.clone());
-        let dns = Dns::new(Arc::clone(snapshot), networks, metrics);
-        let dns = Arc::new(Dns { forwarder: Arc::new(forwarder), log: QueryLog::new(log), ..dns });
-        let system = SystemServers::start(SystemFiles::default(), Arc::clone(&dns.forwarder));
+        let forwarder = Forwarder::new(metrics.clone(), Arc::clone(series), self.base.problems.clone());
+        let mut dns = Dns::new(Arc::clone(snapshot), networks, metrics).with_forwarder(forwarder);
+        dns.log = QueryLog::new(log);
+        let system = SystemServers::start(SystemFiles::default(), Arc::clone(&dns.upstreams));
         self.tasks.spawn(system.run(self.stop.clone()));
         let facts = Arc::clone(&self.facts);
         let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
-        let resolver = Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?;
+        let listen = &self.settings.dns.listen;
+        let resolver = Resolver::start(listen, &Arc::new(dns), &self.base.problems, note)?;
         Ok((Arc::new(resolver), log_thread))
     }
 

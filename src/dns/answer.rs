@@ -7,7 +7,7 @@
 use super::chase::Chase;
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Transport};
-use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question, Recursion, Rest, rest_of};
+use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Recursion, Rest, rest_of};
 use crate::state::answers::{Answers, Lookup, ZoneKind, ZoneRecords};
 
 const TYPE_IXFR: u16 = 251;
@@ -36,8 +36,9 @@ pub struct Asked {
 pub enum Verdict {
     /// A reply is in the buffer.
     Reply(Scope, Rcode),
-    /// Upstreams have to be asked; the query had this OPT. Nothing is in the buffer.
-    Forward(Option<Opt>),
+    /// The name is in none of the zones and has to be asked elsewhere: of the configured domain with this
+    /// index, else of the upstreams.
+    Forward(Option<u16>),
     /// There is none.
     Drop(DropReason),
 }
@@ -129,9 +130,9 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
         Decision::Ended(scope, Ending::Authoritative(rcode) | Ending::Error(rcode, _)) => {
             Verdict::Reply(scope, rcode)
         }
-        Decision::Forward => {
+        Decision::Forward(domain) => {
             out.clear();
-            Verdict::Forward(opt)
+            Verdict::Forward(domain)
         }
     }
 }
@@ -159,8 +160,8 @@ fn refuse_unread(
 enum Decision {
     /// A reply that ended so.
     Ended(Scope, Ending),
-    /// It is for upstreams.
-    Forward,
+    /// It is to be asked elsewhere.
+    Forward(Option<u16>),
 }
 
 /// Answers an ordinary question.
@@ -183,8 +184,7 @@ fn decide(
             (Scope::of_zone(zone), Ending::Authoritative(chase.run(name, zone, records)))
         };
         match answers.lookup(name) {
-            Lookup::Forward(_) if recursion == Recursion::Desired => return Decision::Forward,
-            // Who asks without RD wants what teal knows itself (RFC 1035 §4.1.1).
+            Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
             Lookup::Forward(_) | Lookup::Outside => refused(Some(ExtendedError::NotAuthoritative)),
             Lookup::Name(zone, records) => chase(name, zone, Some(records)),
             Lookup::Missing(zone) => chase(name, zone, None),

@@ -1,7 +1,7 @@
 //! Where an answer comes from, in words for the operator.
 
 use super::wire::NAME_OCTETS_MAX;
-use crate::model::{Catalog, Service, Zone};
+use crate::model::{Catalog, Domain, Service, Zone};
 use crate::state::answers::{Answers, Lookup, Records, ZoneKind};
 
 /// Why `name` (wire format, lower case) is answered as it is.
@@ -19,7 +19,7 @@ pub fn explain(name: &[u8], catalog: &Catalog, answers: &Answers) -> String {
             format!("{apex} is a special name, which teal answers itself and nobody else is asked about")
         }
         Lookup::Forward(Some(domain)) => {
-            let domain = answers.domain(domain).map(ToString::to_string).unwrap_or_default();
+            let domain = answers.forwarded(domain).map_or_else(|| "?".to_owned(), Domain::to_string);
             format!("names below {domain} are asked elsewhere: `[dns.forward.\"{domain}\"]`")
         }
         Lookup::Forward(None) => "names outside the zones are asked of the upstreams".to_owned(),

@@ -1,4 +1,4 @@
-//! The query log: one line for each query that gets a reply or is asked elsewhere, or for one of so many.
+//! The query log: one line for each query that is answered, or for one of so many.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -38,8 +38,7 @@ pub struct QueryLine {
     source: IpAddr,
     transport: Transport,
     scope: Scope,
-    /// Absent where the reply comes later.
-    rcode: Option<Rcode>,
+    rcode: Rcode,
     octets: usize,
 }
 
@@ -53,8 +52,8 @@ impl Line for QueryLine {
             source = tracing::field::display(self.source),
             transport = self.transport.label(),
             scope = self.scope.label(),
-            rcode = self.rcode.map(Rcode::label),
-            octets = self.rcode.map(|_| self.octets),
+            rcode = self.rcode.label(),
+            octets = self.octets,
             "query"
         );
     }
@@ -73,13 +72,9 @@ impl QueryLog {
         Self { lines, asked: AtomicU32::new(0) }
     }
 
-    /// Writes a line unless the query was dropped, if it is its turn: the first of every `one_in`.
+    /// Writes a line if the query was answered and it is its turn: the first of every `one_in`.
     pub fn note(&self, one_in: NonZeroU32, query: &Logged<'_>) {
-        let (scope, rcode) = match query.verdict {
-            Verdict::Reply(scope, rcode) => (scope, Some(rcode)),
-            Verdict::Forward(_) => (Scope::Forwarded, None),
-            Verdict::Drop(_) => return,
-        };
+        let Verdict::Reply(scope, rcode) = query.verdict else { return };
         if !self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in.get()) {
             return;
         }
@@ -143,9 +138,6 @@ mod tests {
         assert_eq!(writer.waiting().len(), 3);
         query.verdict = Verdict::Forward(None);
         log.note(NonZeroU32::MIN, &query);
-        assert_eq!(writer.waiting().len(), 1, "what is asked elsewhere has a line when it is");
-        query.verdict = Verdict::Drop(crate::dns::DropReason::Short);
-        log.note(NonZeroU32::MIN, &query);
-        assert_eq!(writer.waiting().len(), 0);
+        assert_eq!(writer.waiting().len(), 0, "who forwards has the line");
     }
 }

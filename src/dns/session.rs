@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Asked, Verdict, answer};
-use super::forward::ReplyTo;
+use super::later::{Outside, TcpWayBack, WayBack};
 use super::reply::Transport;
 use super::tcp::Place;
 use super::{Logged, source_of};
@@ -25,14 +25,11 @@ const INPUT_OCTETS_MAX: usize = LENGTH_OCTETS + u16::MAX as usize;
 /// Replies are written when so many octets have come together, or when no query is left.
 const WRITE_OCTETS: usize = 16 * 1024;
 
-/// How long a connection that is idle otherwise waits for replies. They come much sooner.
-const UNDER_WAY: Duration = Duration::from_secs(10);
-
 /// Serves one connection to its end. At a stop it answers what was received, and waits for what is under
 /// way.
 pub(super) async fn serve(stream: tokio::net::TcpStream, place: Place, stop: CancellationToken) {
     let limits = place.dns.tcp.limits();
-    let (replies, mut later) = mpsc::unbounded_channel();
+    let (replies, mut later) = mpsc::channel(limits.queries_under_way);
     let mut session = Session {
         stream,
         place,
@@ -45,14 +42,13 @@ pub(super) async fn serve(stream: tokio::net::TcpStream, place: Place, stop: Can
     };
     let mut deadline = Instant::now() + limits.idle;
     while !session.is_over() {
-        let end = session.end(deadline);
         let event = tokio::select! {
             biased;
             // The session has a sender of its own: this never ends.
             Some(reply) = later.recv() => Event::Reply(reply),
             () = stop.cancelled(), if session.reads => Event::Stop,
             read = session.read(), if session.may_read() => Event::Read(read),
-            () = sleep_until(end) => return,
+            () = sleep_until(deadline), if session.under_way == 0 => return,
         };
         match event {
             Event::Reply(reply) => session.take(&reply),
@@ -76,7 +72,7 @@ pub(super) async fn serve(stream: tokio::net::TcpStream, place: Place, stop: Can
 
 /// What a connection waits for.
 enum Event {
-    /// A reply to a query that was under way.
+    /// A reply to a query that was under way; empty if there is none.
     Reply(Vec<u8>),
     /// The daemon or this listener stops.
     Stop,
@@ -102,8 +98,8 @@ struct Session {
     input: Vec<u8>,
     output: Vec<u8>,
     reply: Vec<u8>,
-    /// Where replies that come later arrive: one for each query under way.
-    replies: mpsc::UnboundedSender<Vec<u8>>,
+    /// Where replies that come later arrive: has room for all that may be under way.
+    replies: mpsc::Sender<Vec<u8>>,
     under_way: usize,
     /// Until the client has said all, or the daemon stops.
     reads: bool,
@@ -112,11 +108,6 @@ struct Session {
 impl Session {
     fn is_over(&self) -> bool {
         !self.reads && self.under_way == 0
-    }
-
-    /// When it ends if nothing happens; what is under way is waited for.
-    fn end(&self, deadline: Instant) -> Instant {
-        if self.under_way == 0 { deadline } else { deadline + UNDER_WAY }
     }
 
     fn has_room(&self) -> bool {
@@ -160,8 +151,10 @@ impl Session {
 
     /// Takes a reply that was under way.
     fn take(&mut self, reply: &[u8]) {
-        self.under_way = self.under_way.saturating_sub(1);
-        put_message(&mut self.output, reply);
+        self.under_way -= 1;
+        if !reply.is_empty() {
+            put_message(&mut self.output, reply);
+        }
     }
 
     /// Answers all complete messages for which there is room, and writes what is to be written. Each length
@@ -202,11 +195,7 @@ impl Session {
         let snapshot = dns.snapshot.load();
         let allowed = source_of(self.place.source, &snapshot, &dns.host.load());
         let asked = Asked { transport: Transport::Tcp, source: allowed };
-        let mut verdict = answer(message, asked, &snapshot.answers, &mut self.reply);
-        if let Verdict::Forward(opt) = verdict {
-            let to = ReplyTo::Tcp { replies: self.replies.clone(), peer: self.place.peer };
-            verdict = dns.forward((message, opt), to, &snapshot, &mut self.reply);
-        }
+        let verdict = answer(message, asked, &snapshot.answers, &mut self.reply);
         dns.metrics.count(verdict, Transport::Tcp);
         let (source, octets) = (self.place.source, self.reply.len());
         let logged = Logged { packet: message, source, transport: Transport::Tcp, verdict, octets };
@@ -216,7 +205,15 @@ impl Session {
                 put_message(&mut self.output, &self.reply);
                 Answered::Now
             }
-            Verdict::Forward(_) => Answered::Later,
+            Verdict::Forward(domain) => {
+                let host = dns.host.load();
+                let (snapshot, host) = (&**snapshot, &**host);
+                let transport = Transport::Tcp;
+                let query = Outside { packet: message, transport, source, domain, snapshot, host };
+                let way_back = WayBack::Tcp(TcpWayBack::new(self.replies.clone()));
+                dns.forwarder.forward(&query, way_back, &mut self.reply);
+                Answered::Later
+            }
             Verdict::Drop(_) => Answered::Never,
         }
     }

@@ -130,7 +130,7 @@ impl Accept for Doorman {
             self.dns.metrics.drop(reason);
             return;
         }
-        let place = Place { dns: Arc::clone(&self.dns), source, peer };
+        let place = Place { dns: Arc::clone(&self.dns), source };
         match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => drop(self.tasks.spawn(serve(stream, place, self.stop.clone()))),
             Err(error) => tracing::debug!(%error, %peer, "cannot watch a DNS connection"),
@@ -146,7 +146,6 @@ impl Accept for Doorman {
 pub(super) struct Place {
     pub(super) dns: Arc<Dns>,
     pub(super) source: IpAddr,
-    pub(super) peer: SocketAddr,
 }
 
 impl Drop for Place {

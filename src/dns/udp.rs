@@ -13,9 +13,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Asked, Verdict, answer};
+use super::answer::{Asked, Scope, Verdict, answer};
 use super::batch::{BATCH, Received, Replies, Wildcard};
-use super::forward::ReplyTo;
+use super::later::{Outside, WayBack};
 use super::metrics::{DnsMetrics, Dropped};
 use super::reply::Transport;
 use super::{Dns, Logged, source_of};
@@ -173,13 +173,15 @@ impl Worker {
             let asked = Asked { transport: Transport::Udp, source };
             let reply = self.replies.next(datagram.peer, datagram.asked_at);
             let mut verdict = answer(packet, asked, &snapshot.answers, reply);
-            if let Verdict::Forward(opt) = verdict {
-                let to = ReplyTo::Udp {
-                    socket: Arc::clone(&self.socket),
-                    peer: datagram.peer,
-                    from: datagram.asked_at,
-                };
-                verdict = self.dns.forward((packet, opt), to, &snapshot, reply);
+            if let Verdict::Forward(domain) = verdict {
+                let (packet, transport, source) = (packet, Transport::Udp, datagram.peer.ip());
+                let (snapshot, host) = (&**snapshot, &**host);
+                let query = Outside { packet, transport, source, domain, snapshot, host };
+                let (socket, peer, from) = (Arc::clone(&self.socket), datagram.peer, datagram.asked_at);
+                let answered = self.dns.forwarder.forward(&query, WayBack::Udp { socket, peer, from }, reply);
+                if let Some(rcode) = answered {
+                    verdict = Verdict::Reply(Scope::Forwarded, rcode);
+                }
             }
             metrics.count(verdict, Transport::Udp);
             let (source, octets) = (datagram.peer.ip(), reply.len());

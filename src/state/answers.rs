@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::answers_build::Builder;
 use super::build::Addresses;
 use super::records::Template;
-use crate::model::{Catalog, DnsSettings, Domain, ServiceName};
+use crate::model::{Catalog, DnsSettings, Domain, ForwardSettings, ServiceName};
 
 /// Everything that DNS says about the zones.
 #[derive(Debug)]
@@ -22,10 +22,23 @@ pub struct Answers {
     pub(super) apex_labels: Vec<u8>,
     /// TTL of positive answers, in seconds.
     pub(super) ttl: u32,
-    /// Domains that others own, in the order of [`Lookup::Forward`]'s index.
-    pub(super) domains: Vec<Domain>,
-    /// Whether upstreams are asked for names in no zone and no domain.
-    pub(super) forwards_rest: bool,
+    pub(super) forwards: Forwards,
+}
+
+/// Which names are asked elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Forwards {
+    /// Names at and below these are, even inside a zone: the longest match decides. In the order of which
+    /// [`Lookup::Forward`] gives the index.
+    pub domains: Vec<Domain>,
+    /// So is every other name that is in none of the zones.
+    pub rest: bool,
+}
+
+impl Forwards {
+    fn of(settings: &ForwardSettings) -> Self {
+        Self { domains: settings.domains.keys().cloned().collect(), rest: !settings.upstreams.is_empty() }
+    }
 }
 
 /// A name that exists, and the zone that it belongs to.
@@ -131,10 +144,11 @@ impl Answers {
     /// `ns.ZONE`, at [`name_server_address`]. `serial` goes into the SOA records: the caller counts
     /// it up with each change.
     pub fn build(catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>, serial: u32) -> Arc<Self> {
+        let forwards = Forwards::of(&catalog.settings.dns.forward);
         let mut builder = Builder::new(&catalog.settings, serial, catalog.services.len());
         builder.insert_zones();
-        builder.insert_forwards();
-        builder.insert_special();
+        builder.insert_forwards(&forwards);
+        builder.insert_special(&forwards);
         builder.insert_records();
         for (name, service) in &catalog.services {
             if let Some(addresses) = addresses.get(name) {
@@ -170,7 +184,7 @@ impl Answers {
                 _ => {}
             }
         }
-        if self.forwards_rest { Lookup::Forward(None) } else { Lookup::Outside }
+        if self.forwards.rest { Lookup::Forward(None) } else { Lookup::Outside }
     }
 
     /// TTL of positive answers, in seconds.
@@ -179,8 +193,8 @@ impl Answers {
     }
 
     /// The domain with an index of [`Lookup::Forward`].
-    pub fn domain(&self, index: u16) -> Option<&Domain> {
-        self.domains.get(usize::from(index))
+    pub fn forwarded(&self, index: u16) -> Option<&Domain> {
+        self.forwards.domains.get(usize::from(index))
     }
 
     /// How many names exist.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::answers::{Answers, Node, Records, Server, ZoneKind, ZoneRecords, name_server_address, suffixes};
+use super::answers::{
+    Answers, Forwards, Node, Records, Server, ZoneKind, ZoneRecords, name_server_address, suffixes,
+};
 use super::build::Addresses;
 use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name, wire_name};
 use crate::model::{Service, Settings};
@@ -26,7 +28,7 @@ pub(super) struct Builder<'a> {
     pub(super) zones: Vec<Box<[u8]>>,
     /// Indexes of `zones`, deepest first: what lies in two zones belongs to the deeper one.
     order: Rc<[usize]>,
-    pub(super) answers: Answers,
+    answers: Answers,
     /// Names that may make names above them exist.
     deep: Vec<Box<[u8]>>,
     /// Octets of an address that name its reverse zone.
@@ -48,8 +50,7 @@ impl<'a> Builder<'a> {
                 zones: Vec::new(),
                 apex_labels: Vec::new(),
                 ttl: seconds(dns.ttl),
-                domains: dns.forward.domains.keys().cloned().collect(),
-                forwards_rest: !dns.forward.upstreams.is_empty(),
+                forwards: Forwards::default(),
             },
             deep: Vec::new(),
             reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
@@ -181,8 +182,9 @@ impl<'a> Builder<'a> {
     }
 
     /// Domains that are asked elsewhere. One that is a zone's apex is the zone.
-    pub(super) fn insert_forwards(&mut self) {
-        for (index, domain) in self.settings.dns.forward.domains.keys().enumerate() {
+    pub(super) fn insert_forwards(&mut self, forwards: &Forwards) {
+        self.answers.forwards = forwards.clone();
+        for (index, domain) in forwards.domains.iter().enumerate() {
             let index = u16::try_from(index).expect("the configuration is read from a file");
             let name = wire_name(domain.as_str());
             self.note_cut(&name);

@@ -30,7 +30,7 @@ mod successor;
 pub mod vip;
 pub mod writer;
 
-pub use answers::{Answers, Lookup, Records};
+pub use answers::{Answers, Forwards, Lookup, Records};
 pub use change::{ChangeError, Outcome};
 pub use connections::{Connection, CutReason, OpenConnections, Why};
 pub use diff::Change;

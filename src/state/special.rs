@@ -1,7 +1,7 @@
 //! Names that the standards give to everybody, and reverse names of addresses that mean another host in
 //! every network. Whoever asks the world for them leaks what should stay, and learns nothing.
 
-use super::answers::{ZoneKind, suffixes};
+use super::answers::{Forwards, ZoneKind, suffixes};
 use super::answers_build::{Builder, Cut, ServerIn};
 use super::records::{name_below, wire_name};
 
@@ -66,11 +66,11 @@ fn loopback6() -> String {
 
 impl Builder<'_> {
     /// Zones for special names, where no zone or domain of the configuration covers them.
-    pub(super) fn insert_special(&mut self) {
+    pub(super) fn insert_special(&mut self, forwards: &Forwards) {
         for (name, kind) in EVERYWHERE {
             self.insert_special_zone(name, kind);
         }
-        if !self.answers.forwards_rest {
+        if !forwards.rest {
             return;
         }
         for name in OF_SITES {

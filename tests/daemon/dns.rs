@@ -1,10 +1,12 @@
 //! What an operator learns about names: `teal dns query`, and the query log.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::thread;
 
+use hickory_proto::op::{Message, MessageType};
+use hickory_proto::rr::{RData, Record};
 use serde_json::{Value, json};
 use teal::admin::report::DnsQueryReport;
-use teal::dns::wire::Question;
 
 use crate::clients::{backend, resolve};
 use crate::process::{Place, Teal, said, service, until};
@@ -61,48 +63,6 @@ fn dns_query_tells_the_answer_and_where_it_comes_from() {
     );
 }
 
-/// An upstream that knows 192.0.2.77 for every name.
-fn upstream() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut space = [0; 2048];
-        loop {
-            let (octets, client) = socket.recv_from(&mut space).unwrap();
-            let question = Question::read(&space[..octets]).unwrap().bytes;
-            let counts = [0, 1, 0, 1, 0, 0, 0, 0];
-            let record = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 77];
-            let reply = [&space[..2], &[0x81, 0x80], &counts, question, &record].concat();
-            socket.send_to(&reply, client).unwrap();
-        }
-    });
-    address
-}
-
-#[test]
-fn dns_query_waits_for_what_is_asked_elsewhere() {
-    let (place, upstream) = (Place::new(), upstream());
-    let text = place.text("", &[service("a", &[("blue", 1, backend("blue"))])]);
-    let keys = format!(
-        "upstreams = [\"{upstream}\"]\nforward = {{ \"corp.local\" = {{ upstreams = [\"{upstream}\"] }} }}"
-    );
-    place.rename(&text.replacen("upstreams = []", &keys, 1));
-    let _teal = place.start();
-    for (name, why) in [
-        ("www.example.org", "names outside the zones are asked of the upstreams"),
-        ("dc1.corp.local", "names below corp.local are asked elsewhere: `[dns.forward.\"corp.local\"]`"),
-    ] {
-        let output = place.teal(&["dns", "query", name]);
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(0), "{said}");
-        for part in ["NOERROR (forwarded)", "192.0.2.77", why] {
-            assert!(said.contains(part), "{part} is missing in:\n{said}");
-        }
-    }
-    let special = said(&place.teal(&["dns", "query", "1.0.0.10.in-addr.arpa", "PTR"]));
-    assert!(special.contains("NXDOMAIN (special)"), "{special}");
-}
-
 fn lines(teal: &Teal) -> Vec<Value> {
     let log = teal.log();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -147,4 +107,47 @@ fn queries_are_logged_one_of_so_many() {
     teal.terminate();
     teal.wait();
     assert_eq!(lines(&teal).len(), 4, "none after it was switched off");
+}
+
+/// A server that gives every name the address 192.0.2.LAST, until the test's process ends.
+fn upstream(last: u8) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut space = [0; 1232];
+        while let Ok((octets, client)) = socket.recv_from(&mut space) {
+            let mut answer = Message::from_vec(&space[..octets]).unwrap();
+            answer.metadata.message_type = MessageType::Response;
+            answer.metadata.recursion_available = true;
+            let name = answer.queries[0].name().clone();
+            let data = RData::A(Ipv4Addr::new(192, 0, 2, last).into());
+            answer.answers.push(Record::from_rdata(name, 300, data));
+            let _ = socket.send_to(&answer.to_vec().unwrap(), client);
+        }
+    });
+    address
+}
+
+#[test]
+fn names_outside_are_asked_of_the_upstreams_as_they_change() {
+    let place = Place::new();
+    let (first, second) = (upstream(1), upstream(2));
+    let with = |upstream: SocketAddr| {
+        place.text("", &[]).replace("upstreams = []", &format!("upstreams = [\"{upstream}\"]"))
+    };
+    place.rename(&with(first));
+    let teal = place.start();
+    assert_eq!(teal.resolve("www.example.org"), [Ipv4Addr::new(192, 0, 2, 1)]);
+    let up = |upstream: SocketAddr| format!("teal_dns_upstream_up{{upstream=\"{upstream}\"}}");
+    assert_eq!(teal.metric(&up(first)), Some(1));
+    let forwarded = "teal_dns_queries_total{scope=\"forwarded\",rcode=\"NOERROR\",transport=\"udp\"}";
+    assert_eq!(teal.metric(forwarded), Some(1));
+    let said_status = said(&place.teal(&["status"]));
+    assert!(said_status.contains(&format!("upstream {first}: up, ")), "{said_status}");
+    let said_query = said(&place.teal(&["dns", "query", "www.example.org"]));
+    assert!(said_query.contains("(forwarded)") && said_query.contains("192.0.2.1"), "{said_query}");
+    place.rename(&with(second));
+    place.reload_ok();
+    assert_eq!(teal.resolve("www.example.org"), [Ipv4Addr::new(192, 0, 2, 2)]);
+    assert_eq!((teal.metric(&up(first)), teal.metric(&up(second))), (None, Some(1)));
 }

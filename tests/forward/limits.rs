@@ -43,7 +43,7 @@ async fn the_same_question_is_asked_once_and_each_client_gets_its_own_answer() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let over_tcp = Query { id: 4, ..Query::new("www.exAMple", A) }.flags(0x0120);
     stream.write_all(&framed(&over_tcp)).await.unwrap();
-    until(|| server.dns.forwarder.in_flight() == 4).await;
+    until(|| server.dns.upstreams.in_flight() == 4).await;
     for (client, query) in clients {
         let bytes = receive(&client).await;
         assert_eq!(bytes[..4], [query.id.to_be_bytes(), [0x81, 0x80]].concat());
@@ -80,7 +80,7 @@ async fn above_the_bound_clients_are_told_at_once_and_places_come_back() {
     for id in 0..10 {
         waiting.send(&Query { id, ..outside(&format!("n{id}.example")) }.bytes()).await.unwrap();
     }
-    until(|| server.dns.forwarder.in_flight() == 10).await;
+    until(|| server.dns.upstreams.in_flight() == 10).await;
     for query in [outside("one.too.many"), outside("n1.example")] {
         let refused = ask(&server, &query).await;
         assert_eq!(refused.line(), LIMITED);
@@ -270,7 +270,7 @@ async fn a_reload_keeps_what_is_in_flight_and_leads_the_next_elsewhere() {
     let server = start_with(&world);
     let client = udp_client(server.address).await;
     client.send(&outside("www.example").bytes()).await.unwrap();
-    until(|| server.dns.forwarder.in_flight() == 1).await;
+    until(|| server.dns.upstreams.in_flight() == 1).await;
     world.catalog.settings.dns.forward.upstreams = choices(&[new.address]);
     reload(&server, &world);
     assert!(ask(&server, &outside("other.example")).await.line().contains("192.0.2.2"));
@@ -288,7 +288,7 @@ async fn at_a_stop_what_is_in_flight_is_answered() {
     client.send(&outside("www.example").bytes()).await.unwrap();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&framed(&outside("other.example"))).await.unwrap();
-    until(|| server.dns.forwarder.in_flight() == 2).await;
+    until(|| server.dns.upstreams.in_flight() == 2).await;
     server.stop().await;
     assert_eq!(receive(&client).await[3] & 0xf, 0);
     assert_eq!(read_message(&mut stream).await.unwrap()[3] & 0xf, 0);
@@ -381,7 +381,7 @@ async fn the_host_s_servers_are_asked_as_they_change() {
     };
     put(&main, "nameserver 192.0.2.1\n");
     let files = SystemFiles { main: main.clone(), uplink: uplink.clone() };
-    let system = SystemServers::start(files, Arc::clone(&server.dns.forwarder));
+    let system = SystemServers::start(files, Arc::clone(&server.dns.upstreams));
     let stop = tokio_util::sync::CancellationToken::new();
     let following = tokio::spawn(system.run(stop.clone()));
     let addresses = || -> Vec<String> {
@@ -410,7 +410,7 @@ async fn a_dead_upstream_at_full_load_keeps_nobody_waiting_and_the_zone_is_answe
             let timed = ask(&server, &Query::new("local", SOA)).await;
             assert!(timed.took < PATIENCE, "{:?}", timed.took);
         }
-        assert!(server.dns.forwarder.in_flight() <= 1000);
+        assert!(server.dns.upstreams.in_flight() <= 1000);
     }
     let timed = ask_over_tcp(&server, &outside("last.example")).await;
     assert_eq!(timed.reply.bytes[3] & 0xf, 2);

@@ -108,11 +108,11 @@ impl World {
 
     /// The same, where the rest of all names and these domains are asked elsewhere.
     pub fn forwarding(mut self, domains: &[&str]) -> Self {
-        let nobody = vec![Upstream::At("127.0.0.1:9".parse().unwrap())];
         let forward = &mut self.catalog.settings.dns.forward;
-        forward.domains =
-            domains.iter().map(|domain| (Domain::parse(domain).unwrap(), nobody.clone())).collect();
-        forward.upstreams = nobody;
+        // Servers that nobody has named: a test says who answers.
+        forward.upstreams = vec![Upstream::System];
+        let domains = domains.iter().map(|domain| (Domain::parse(domain).unwrap(), vec![Upstream::System]));
+        forward.domains = domains.collect();
         self
     }
 

@@ -111,6 +111,11 @@ impl Health {
         self.looped_at = Some(now);
     }
 
+    /// Whether a question has come back since it last answered one.
+    pub fn has_looped(&self) -> bool {
+        self.looped_at.is_some()
+    }
+
     /// Whether it sends questions back to teal, as far as is known.
     pub fn is_looping(&self, now: Instant) -> bool {
         self.looped_at.is_some_and(|at| now.saturating_duration_since(at) < LOOP_REST)

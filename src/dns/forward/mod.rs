@@ -1,7 +1,7 @@
 //! Names of others: questions that upstreams are asked, for clients that wait.
 //!
-//! `udp` and `tcp` hand over what [`super::answer()`] does not know itself; replies leave later, from the
-//! socket or the connection that was asked. What decides is pure: [`policy`] (whom to ask next), [`health`]
+//! The sockets hand over what [`super::answer()`] does not know itself ([`super::later`]); replies leave later,
+//! from the socket or the connection that was asked. What decides is pure: [`policy`] (whom to ask next), [`health`]
 //! (who comes first), [`message`] (what an answer is and what a client sees of it), [`rate`], [`system`].
 //! `turn` is one step with everything locked; this file moves packets and keeps time.
 
@@ -33,8 +33,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Scope, Verdict};
 use super::batch::Received as Batch;
+use super::later::{Forward, Outside, WayBack};
 use super::metrics::DnsMetrics;
-use super::wire::Opt;
+use super::reply::Rcode;
 use crate::model::{DnsSettings, ForwardSettings, HostNetworks};
 use crate::state::{Problems, Snapshot};
 use crate::telemetry::Series;
@@ -44,7 +45,6 @@ use lane::{Asked, Lane};
 use looping::LoopTests;
 use metrics::ForwardMetrics;
 use outbox::Outbox;
-pub use outbox::ReplyTo;
 use question::Query;
 use rate::RateLimit;
 use routes::{Material, Own, Routes};
@@ -53,7 +53,7 @@ pub use upstream::Condition;
 use upstream::Upstream;
 
 /// Streams to upstreams that are open at once; further questions wait for one within their time.
-const STREAMS_MAX: usize = 64;
+const STREAMS_MAX: usize = 32;
 /// Outboxes kept for the next step.
 const SPARE_MAX: usize = 4;
 /// The problem of having nobody to ask.
@@ -126,6 +126,32 @@ pub struct UpstreamStatus {
     pub condition: Condition,
 }
 
+impl Forward for Arc<Forwarder> {
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<Rcode> {
+        let mut turn = Turn::begin(self, Instant::now());
+        let snapshot = query.snapshot;
+        if turn.inner().generation != Some(snapshot.generation) {
+            self.follow(turn.inner(), &snapshot.catalog.settings.dns, query.host);
+            turn.inner().generation = Some(snapshot.generation);
+        }
+        let asked = Query::read(query.packet, query.transport)?;
+        let answered = turn.ask(asked, query.domain, (way_back, query.source));
+        if let Some(outbox) = turn.end() {
+            // Others were waiting for the same upstream, which is out.
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.deliver(Some(outbox)).await });
+        }
+        let (waiter, answer) = answered?;
+        let rcode = message::write_reply(&waiter.query, &answer, out);
+        if let WayBack::Tcp(way_back) = waiter.to {
+            self.dns_metrics.count(Verdict::Reply(Scope::Forwarded, rcode), query.transport);
+            way_back.send(out.clone());
+            return None;
+        }
+        Some(rcode)
+    }
+}
+
 impl Forwarder {
     /// One that knows no upstream yet.
     pub fn new(dns_metrics: DnsMetrics, series: Arc<Series>, problems: Problems) -> Self {
@@ -157,33 +183,6 @@ impl Forwarder {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A query that [`super::answer()`] has given to upstreams. The reply is in `out` at once where the verdict
-    /// says so, else it follows.
-    pub fn ask(
-        self: &Arc<Self>,
-        (packet, opt): (&[u8], Option<Opt>),
-        to: ReplyTo,
-        (snapshot, host): (&Snapshot, &HostNetworks),
-        out: &mut Vec<u8>,
-    ) -> Verdict {
-        let transport = to.transport();
-        let Some(query) = Query::read(packet, opt, transport) else { return Verdict::Forward(opt) };
-        let mut turn = Turn::begin(self, Instant::now());
-        if turn.inner().generation != Some(snapshot.generation) {
-            let dns = &snapshot.catalog.settings.dns;
-            self.follow(turn.inner(), dns, host);
-            turn.inner().generation = Some(snapshot.generation);
-        }
-        let answered = turn.ask(query, to);
-        if let Some(outbox) = turn.end() {
-            // Others were waiting for the same upstream, which is out.
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.deliver(Some(outbox)).await });
-        }
-        let Some((query, answer)) = answered else { return Verdict::Forward(opt) };
-        Verdict::Reply(Scope::Forwarded, message::write_reply(&query, &answer, out))
     }
 
     /// What the host's resolv.conf says now.

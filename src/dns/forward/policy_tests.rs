@@ -1,3 +1,5 @@
+//! The policy with a clock of its own: what each outcome leads to, and that every race ends in time.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -3,8 +3,9 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
+use super::super::odd;
 use super::super::reply::{Transport, append_opt};
-use super::super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question};
+use super::super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question, Rest, rest_of};
 
 /// RD and CD of a query, AD of both (RFC 1035 §4.1.1, RFC 4035 §3.2.2, RFC 6840 §5.7).
 const RD: u16 = 0x0100;
@@ -26,7 +27,7 @@ pub struct Query {
     /// The second word of its header.
     pub flags: u16,
     /// Name, type and class as sent: the reply has the client's own upper and lower case.
-    pub question: Box<[u8]>,
+    pub question: Arc<[u8]>,
     /// What it said about EDNS.
     pub opt: Option<Opt>,
     /// Bounds the reply.
@@ -34,10 +35,15 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a query that [`super::super::answer()`] has given to upstreams, with the OPT that it found.
-    pub fn read(packet: &[u8], opt: Option<Opt>, transport: Transport) -> Option<Self> {
+    /// Reads a query that [`super::super::answer()`] has given to upstreams.
+    pub fn read(packet: &[u8], transport: Transport) -> Option<Self> {
         let header = Header::read(packet)?;
-        let question = Question::read(packet)?.bytes.into();
+        let question: Arc<[u8]> = Question::read(packet)?.bytes.into();
+        let opt = match rest_of(packet, HEADER_OCTETS + question.len(), &header) {
+            Rest::Plain(opt) => opt,
+            // With records that queries do not have; it has been judged before.
+            Rest::Odd | Rest::Broken => odd::opt_of(packet),
+        };
         Some(Self { id: header.id, flags: header.flags, question, opt, transport })
     }
 

@@ -211,6 +211,11 @@ impl Upstream {
         self.learn(Some(Failure::Timeout), |health| health.failed(asked_at, now), now);
     }
 
+    /// Whether a question has come back to teal since it last answered one.
+    pub fn has_looped(&self) -> bool {
+        self.state().health.has_looped()
+    }
+
     /// A question that it was asked has come back to teal.
     pub fn looped(&self, now: Instant) {
         self.state().health.looped(now);
