@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::answers::Answers;
+use super::color::{ColorLive, PortLive};
 use super::health::HealthState;
-use super::live::{ColorLive, EndpointLive, PortLive};
+use super::live::EndpointLive;
 use super::overrides::{Admission, ServiceOverrides};
 use super::places::ServiceLive;
 use crate::balance::{Pick, SourceAffinity, Split};

@@ -140,7 +140,7 @@ pub const ALL_DOWN_TRIES: Family = counter(
 /// By service, port, color.
 pub const DRAINING_CONNECTIONS: Family = gauge(
     "teal_draining_connections",
-    "Open connections whose color takes no new ones, or whose endpoint is gone.",
+    "Open connections whose color has weight 0, or whose endpoint is gone or disabled.",
 );
 /// By service, port, color.
 pub const DRAIN_OLDEST: Family =
