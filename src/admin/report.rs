@@ -156,6 +156,9 @@ pub struct EndpointReport {
     pub disabled: Option<String>,
     /// Whether it is left out for a while, as connections to it failed.
     pub ejected: bool,
+    /// Percent of its share that it gets, while that grows after it came into use.
+    #[serde(default)]
+    pub slow_start_percent: Option<u32>,
 }
 
 /// Connections of one endpoint on one port that no others follow.

@@ -101,6 +101,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
                 .disabled(&color.name, endpoint.address)
                 .map(|cause| said(DISABLED, cause)),
             ejected: endpoint.live.outlier.is_ejected(),
+            slow_start_percent: endpoint.live.slow_start.growing_percent(),
         })
     });
     let origin = state.overrides.weights.as_ref();

@@ -11,7 +11,9 @@ use super::drain::seconds;
 use super::exit::Exit;
 use super::print::{print, print_json};
 use super::table::{Align, Table};
-use crate::admin::report::{ColorReport, DrainReport, ReloadResult, ServiceReport, StatusReport};
+use crate::admin::report::{
+    ColorReport, DrainReport, EndpointReport, ReloadResult, ServiceReport, StatusReport,
+};
 
 /// Asks the daemon and prints what is.
 pub fn status(arguments: &StatusArguments) -> Exit {
@@ -245,15 +247,17 @@ fn endpoints(services: &[ServiceReport]) -> String {
                 endpoint.address.to_string(),
                 endpoint.weight.to_string(),
                 endpoint.open.to_string(),
-                if endpoint.ejected {
-                    format!("{}, ejected", endpoint.health)
-                } else {
-                    endpoint.health.clone()
-                },
+                health(endpoint),
             ]);
         }
     }
     table.render()
+}
+
+fn health(endpoint: &EndpointReport) -> String {
+    let ejected = if endpoint.ejected { ", ejected" } else { "" };
+    let percent = endpoint.slow_start_percent.map(|percent| format!(", slow start at {percent}%"));
+    format!("{}{ejected}{}", endpoint.health, percent.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -194,6 +194,7 @@ fn build_color(
             .as_ref()
             .and_then(|name| service.colors.iter().position(|c| c.name == *name)),
         max_connections: color.max_connections,
+        slow_start: service.policy.slow_start.is_some(),
         proxy_protocol: color.proxy_protocol,
         endpoints,
         live: parts.live.color(&service.name, port.listen, &color.name),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::draining;
 use super::health::HealthState;
 use super::live::Live;
-use super::snapshot::{PortState, Snapshot, SnapshotCell};
+use super::snapshot::{EndpointState, PortState, Snapshot, SnapshotCell};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::SetGauge;
 use crate::telemetry::names::{
@@ -87,6 +87,9 @@ fn set_health(service: &str, port: &PortState, set: &mut SetGauge<'_>) {
         set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "disabled")], disabled as f64);
         let ejected = color.endpoints.iter().filter(|endpoint| endpoint.live.outlier.is_ejected()).count();
         set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "ejected")], ejected as f64);
+        let is_growing = |endpoint: &&EndpointState| endpoint.live.slow_start.growing_percent().is_some();
+        let growing = color.endpoints.iter().filter(is_growing).count();
+        set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "slow_start")], growing as f64);
         for endpoint in &color.endpoints {
             let up = match endpoint.health() {
                 HealthState::Healthy => 1.0,

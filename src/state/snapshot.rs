@@ -76,6 +76,8 @@ pub struct ColorState {
     pub fallback: Option<usize>,
     /// Its connections at most, over all ports.
     pub max_connections: Option<NonZeroU32>,
+    /// Whether endpoints that come into use get their share little by little.
+    pub slow_start: bool,
     /// Whether its endpoints are told who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// At least one.

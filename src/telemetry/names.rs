@@ -111,7 +111,7 @@ pub const COLOR_WEIGHT: Family = gauge("teal_color_weight", "Weight in effect.")
 pub const COLOR_WEIGHT_BASELINE: Family =
     gauge("teal_color_weight_baseline", "Weight that the configuration says.");
 /// By service, port, color, state (healthy, unhealthy, pending; unchecked where there are no checks; besides,
-/// ejected, whatever checks say).
+/// ejected, whatever checks say, and `slow_start`, of which the share grows).
 pub const COLOR_ENDPOINTS: Family = gauge("teal_color_endpoints", "Endpoints of a color, by state.");
 /// By service, port, color, endpoint.
 pub const ENDPOINT_UP: Family = gauge(
