@@ -170,8 +170,9 @@ pub(super) const OUTLIER: Schema = Schema {
         key("ejection", "\"30s\""),
         key("max_ejection", "\"5m\""),
         key("max_ejected_percent", "50"),
+        key("resets", "true"),
     ],
-    later: &["resets"],
+    later: &[],
 };
 
 pub(super) const PORT: Schema = Schema {

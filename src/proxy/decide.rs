@@ -15,7 +15,7 @@ use super::slow_start;
 use super::standing::Standing;
 use crate::model::{ColorName, OnAllDown, OnColorDown, ProxyProtocol, Weight};
 use crate::state::{
-    ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
+    ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, SuccessAt, Why,
 };
 
 /// One try.
@@ -31,6 +31,8 @@ pub struct Attempt {
     pub weight: Weight,
     /// Whether the endpoint is told who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What makes it a success.
+    pub success: SuccessAt,
     /// Why this color.
     pub why: Why,
     /// Whether it is the connection's first try, a retry or the first one in a further color.
@@ -232,6 +234,7 @@ impl Course {
             live,
             weight: color.weight,
             proxy_protocol: color.proxy_protocol,
+            success: color.success,
             why,
             order,
         }

@@ -230,6 +230,11 @@ impl Pump {
         self.fin_passed_on
     }
 
+    /// Whether the source has said FIN.
+    pub fn has_source_ended(&self) -> bool {
+        self.source_ended
+    }
+
     /// Whether its source goes on and nothing of it waits to be written.
     pub fn is_idle(&self) -> bool {
         let is_empty = match self.held.as_deref() {

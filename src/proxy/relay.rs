@@ -24,7 +24,7 @@ use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::{Asked, ClosedReason, ColorPlace, Connection, EndpointPlace};
+use crate::state::{Asked, ClosedReason, ColorPlace, Connection, EndpointPlace, SuccessAt, Unheard};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -44,7 +44,7 @@ pub struct Relay {
 /// Whether the backend has said anything.
 enum FirstByte {
     /// The backend accepted so many microseconds after the client was.
-    Awaited { connect_us: u32, owes_answer: bool },
+    Awaited { connect_us: u32, owes_answer: bool, success: SuccessAt },
     /// It has.
     Seen { owes_answer: bool },
 }
@@ -96,7 +96,7 @@ impl Relay {
     /// Notes the connection as open and relays it from the first poll on.
     pub fn new(client: TcpStream, backend: Backend, opening: Opening) -> Self {
         let Backend { stream, attempt, timeouts, keepalive } = backend;
-        let Attempt { endpoint, live: color, why, .. } = attempt;
+        let Attempt { endpoint, live: color, why, success, .. } = attempt;
         let now = Instant::now();
         let connect = now.saturating_duration_since(opening.accepted);
         color.connect_duration().observe(connect);
@@ -113,7 +113,7 @@ impl Relay {
             backend: stream,
             inward: Pump::beginning_with(opening.first, opening.header_length),
             outward: Pump::default(),
-            first_byte: FirstByte::Awaited { connect_us, owes_answer: false },
+            first_byte: FirstByte::Awaited { connect_us, owes_answer: false, success },
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             record,
             keepalive: keepalive.map(LateKeepalive::new),
@@ -167,8 +167,9 @@ impl Relay {
         }
         if outward > 0 {
             color.bytes_out.fetch_add(outward, Ordering::Relaxed);
-            if let FirstByte::Awaited { connect_us, owes_answer } = self.first_byte {
+            if let FirstByte::Awaited { connect_us, owes_answer, success } = self.first_byte {
                 self.first_byte = FirstByte::Seen { owes_answer };
+                self.entry.endpoint.outlier.heard(success);
                 let since_accept = self.entry.connection.opened.elapsed();
                 let waited = since_accept.saturating_sub(Duration::from_micros(connect_us.into()));
                 color.first_byte().observe(waited);
@@ -292,6 +293,14 @@ impl Drop for Relay {
             record.note(|line| line.end = End::of_served(end, first_fin));
         }
         let is_clean = matches!(end, ClosedReason::Finished | ClosedReason::DrainIdle);
+        if let FirstByte::Awaited { success, .. } = self.first_byte {
+            let unheard = match end {
+                ClosedReason::BackendReset if !self.outward.has_source_ended() => Unheard::Reset,
+                _ if is_clean => Unheard::Clean,
+                _ => Unheard::Otherwise,
+            };
+            self.entry.endpoint.outlier.ended_unheard(success, unheard);
+        }
         if !is_clean && end != ClosedReason::BackendReset {
             reset_on_close(&self.backend);
         }

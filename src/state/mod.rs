@@ -40,7 +40,7 @@ pub use directory::{StateDirectory, StateError};
 pub use health::{HealthCell, HealthState, Verdict};
 pub use live::{EndpointLive, Live};
 pub use order::{Address, Journaling, Order, Unknown, Wish};
-pub use outlier::{EjectionRecord, OutlierCell};
+pub use outlier::{EjectionRecord, OutlierCell, SuccessAt, Unheard};
 pub use overrides::{Actor, Admission, Cause, Edit, Overrides, ServiceOverrides};
 pub use places::{ColorPlace, EndpointPlace, Entrance, ServiceLive};
 pub use problems::Problems;
