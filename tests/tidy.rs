@@ -43,6 +43,7 @@ const PURE: &[&str] = &[
     "state/health",
     "state/outlier",
     "state/slow_start",
+    "state/ports",
     "proxy/slow_start",
     "health/slow_start",
     "health/agenda",

@@ -293,6 +293,10 @@ impl Drop for Relay {
             record.note(|line| line.end = End::of_served(end, first_fin));
         }
         let is_clean = matches!(end, ClosedReason::Finished | ClosedReason::DrainIdle);
+        if is_clean && self.inward.has_passed_fin_on() {
+            // Who says FIN first keeps the port for a while.
+            self.entry.endpoint.ports.note_ended();
+        }
         if let FirstByte::Awaited { success, .. } = self.first_byte {
             let unheard = match end {
                 ClosedReason::BackendReset if !self.outward.has_source_ended() => Unheard::Reset,

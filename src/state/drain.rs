@@ -112,4 +112,4 @@ impl Drains {
 
 #[cfg(test)]
 #[path = "drain_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::model::testing::{catalog, color, service};
-use crate::model::{ColorName, ServiceName};
+use crate::model::{ColorName, Service, ServiceName};
 use crate::state::build::{Addresses, Parts, build};
 use crate::state::draining::draining;
 use crate::state::{Answers, Asked, Connection, Live, Why};
@@ -14,15 +14,19 @@ fn endpoint(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Service "a" with the color blue at weight 1 and these endpoints, all on port 80.
-fn snapshot(live: &Live, endpoints: &[SocketAddr], weight: i64, before: Option<&Snapshot>) -> Snapshot {
-    let service = service("a", 80, vec![color("blue", weight, endpoints)]);
+/// Service "a" with the color blue at this weight and these endpoints, all on port 80.
+fn snapshot(live: &Live, endpoints: &[SocketAddr], weight: i64) -> Snapshot {
+    snapshot_of(live, service("a", 80, vec![color("blue", weight, endpoints)]))
+}
+
+/// This service, of one color, alone.
+pub(in crate::state) fn snapshot_of(live: &Live, service: Service) -> Snapshot {
     let previews = vec![Ipv4Addr::new(127, 80, 0, 2)];
     let addresses = Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews };
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
     let catalog = Arc::new(catalog(vec![service]));
     let answers = Answers::build(&catalog, &addresses, 1);
-    build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0 }, before)
+    build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0 }, None)
 }
 
 struct Stage {
@@ -50,7 +54,7 @@ impl Stage {
 
     /// Makes these the endpoints of the color, so many seconds after the beginning.
     fn follow(&mut self, endpoints: &[SocketAddr], timeout_s: u64, at_s: u64) {
-        let next = snapshot(&self.live, endpoints, 1, None);
+        let next = snapshot(&self.live, endpoints, 1);
         let timeout = |_: &LivingEndpoint| Duration::from_secs(timeout_s);
         self.drains.follow(&self.live.endpoints(), &next, self.at(at_s), timeout);
     }
@@ -121,13 +125,13 @@ fn what_drains_is_told_with_its_cause_and_its_deadline() {
         let all = draining(snapshot, &stage.live);
         all.into_iter().map(|d| (d.cause, d.left, d.oldest, d.deadline)).collect::<Vec<_>>()
     };
-    let weighted = snapshot(&stage.live, &[endpoint(1)], 1, None);
+    let weighted = snapshot(&stage.live, &[endpoint(1)], 1);
     assert_eq!(told(&stage, &weighted), []);
-    let zero = snapshot(&stage.live, &[endpoint(1)], 0, None);
+    let zero = snapshot(&stage.live, &[endpoint(1)], 0);
     let begun = Some(stage.begun);
     assert_eq!(told(&stage, &zero), [(DrainCause::Weight, 2, begun, None)], "the preview's stays");
     stage.follow(&[endpoint(2)], 10, 0);
-    let gone = snapshot(&stage.live, &[endpoint(2)], 1, None);
+    let gone = snapshot(&stage.live, &[endpoint(2)], 1);
     assert_eq!(told(&stage, &gone), [(DrainCause::Removed, 3, begun, Some(stage.at(10)))]);
     // One that connects yet will be a connection of it.
     let place = crate::state::EndpointPlace::take(&stage.endpoint, None).unwrap();

@@ -15,6 +15,7 @@ use super::drain::DrainCell;
 use super::health::HealthCell;
 use super::outlier::OutlierCell;
 use super::places::{Places, ServiceLive};
+use super::ports::PortCell;
 use super::slow_start::SlowStartCell;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::Series;
@@ -36,6 +37,8 @@ pub struct EndpointLive {
     pub health: HealthCell,
     /// What failed connections say of it.
     pub outlier: OutlierCell,
+    /// Source ports that ended connections to it still hold.
+    pub ports: PortCell,
     /// How far it is on its way back into use.
     pub slow_start: SlowStartCell,
 }
@@ -122,6 +125,7 @@ impl Live {
             source_turns: AtomicU32::new(0),
             health: HealthCell::default(),
             outlier: OutlierCell::default(),
+            ports: PortCell::default(),
             slow_start: SlowStartCell::default(),
         })
     }

@@ -22,6 +22,7 @@ pub mod order;
 pub mod outlier;
 pub mod overrides;
 pub mod places;
+pub mod ports;
 pub mod problems;
 pub mod reasons;
 pub mod records;

@@ -77,6 +77,16 @@ pub const SOURCE_PORTS_EXHAUSTED: Family = counter(
     "teal_source_ports_exhausted_total",
     "Connects to an endpoint for which a source address had no free port left.",
 );
+/// By endpoint.
+pub const SOURCE_PORTS_USED: Family = gauge(
+    "teal_source_ports_used",
+    "Source ports towards an endpoint that are in use, also by connections that ended within a minute.",
+);
+/// By endpoint.
+pub const SOURCE_PORTS_LIMIT: Family = gauge(
+    "teal_source_ports_limit",
+    "Source ports that there are towards an endpoint, over all source addresses.",
+);
 /// By service, port, from, to.
 pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
@@ -214,6 +224,8 @@ pub const REMOVABLE: &[Family] = &[
     CONNECT_RETRIES,
     RETRY_BUDGET_EXHAUSTED,
     SOURCE_PORTS_EXHAUSTED,
+    SOURCE_PORTS_USED,
+    SOURCE_PORTS_LIMIT,
     CONNECTIONS_SPILLED,
     BYTES,
     CONNECT_DURATION,
