@@ -12,7 +12,6 @@ use super::context::Context;
 use super::report::{DrainReport, DrainsReport};
 use crate::model::{Catalog, ColorName};
 use crate::state::draining::{Draining, draining};
-use crate::state::overrides::addresses_of;
 use crate::state::{Address, Live, Snapshot};
 
 /// The routes.
@@ -54,16 +53,23 @@ impl Scope {
             && self.endpoint.is_none_or(|endpoint| endpoint.matches(drain.address))
     }
 
-    /// Whether the configuration has what it names.
-    fn is_known(&self, catalog: &Catalog) -> bool {
-        let Some(service) = &self.service else { return true };
-        let Some(service) = catalog.services.get(service.as_str()) else { return false };
-        let Some(color) = &self.color else { return true };
-        let addresses = addresses_of(service, color);
-        match self.endpoint {
-            None => !addresses.is_empty(),
-            Some(endpoint) => addresses.iter().any(|address| endpoint.matches(*address)),
+    /// Why what it names may not drain although somebody expects it to.
+    fn warning(&self, snapshot: &Snapshot) -> Option<String> {
+        let unknown =
+            || Some("the configuration does not have that: it was removed, or is misspelt".to_owned());
+        let service = self.service.as_ref()?;
+        let Some(state) = snapshot.services.get(service.as_str()) else { return unknown() };
+        let wanted = self.color.as_ref()?;
+        let colors = state.ports.iter().flat_map(|port| &port.colors).filter(|color| color.name == *wanted);
+        let endpoints =
+            colors.flat_map(|color| color.endpoints.iter().map(move |endpoint| (color, endpoint)));
+        let is_named = |address| self.endpoint.is_none_or(|endpoint| endpoint.matches(address));
+        let mut named = endpoints.filter(|(_, endpoint)| is_named(endpoint.address)).peekable();
+        if named.peek().is_none() {
+            return unknown();
         }
+        let is_used = named.any(|(color, endpoint)| endpoint.is_enabled() && !color.weight.is_zero());
+        is_used.then(|| "that is in use, and takes new connections; -m WHY takes it out of use".to_owned())
     }
 }
 
@@ -74,7 +80,7 @@ async fn show(
     let snapshot = context.snapshot.load_full();
     let scope = Scope::of(&query, &snapshot.catalog)?;
     let drains = reports(&snapshot, &context.live, Instant::now(), |drain| scope.has(drain));
-    Ok(Json(DrainsReport { drains, known: scope.is_known(&snapshot.catalog) }))
+    Ok(Json(DrainsReport { drains, warning: scope.warning(&snapshot) }))
 }
 
 /// Those that are `wanted`, as of now.

@@ -187,8 +187,8 @@ pub struct DrainReport {
 pub struct DrainsReport {
     /// What drains, in order of service, color and endpoint.
     pub drains: Vec<DrainReport>,
-    /// Whether the configuration has what was asked for: if not it was removed, or misspelt.
-    pub known: bool,
+    /// Why nothing may drain although somebody expects it to: it is in use, or not configured.
+    pub warning: Option<String>,
 }
 
 /// What became of a reload.

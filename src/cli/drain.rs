@@ -42,7 +42,7 @@ pub fn drain(arguments: &DrainArguments) -> Exit {
 /// Shows what is left until nothing is, or the time is over.
 fn wait(socket: &Path, arguments: &DrainArguments) -> Exit {
     let path = path(arguments);
-    let end = arguments.timeout.map(|timeout| Instant::now() + timeout);
+    let end = arguments.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut display = Display::new();
     loop {
         let drains: DrainsReport = match request(socket, Method::GET, &path) {
@@ -54,8 +54,8 @@ fn wait(socket: &Path, arguments: &DrainArguments) -> Exit {
         };
         if drains.drains.is_empty() {
             display.finish();
-            if !drains.known {
-                eprintln!("warning: the configuration does not have that: it was removed, or is misspelt");
+            if let Some(warning) = drains.warning {
+                eprintln!("warning: {warning}");
             }
             let _ = print("no connection is left to drain on this host\n");
             return Exit::Done;

@@ -234,6 +234,9 @@ fn a_color_without_weight_drains_without_a_deadline() {
     held.assert_alive();
     drop(held);
     assert_eq!(drain(&place, &["a", "--wait"]).0, Some(0));
+    let (code, text) = drain(&place, &["a", "green", "--wait"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("warning: that is in use"), "{text}");
 }
 
 #[test]
