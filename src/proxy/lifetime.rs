@@ -59,8 +59,8 @@ enum Half {
 enum Ending {
     /// It does not.
     No,
-    /// It waits until nothing has moved for a while.
-    Wanted,
+    /// It waits until nothing has moved for a while, counted from then at the earliest.
+    Wanted(Instant),
     /// The backend was told FIN at that time, and should say it as well.
     Begun(Instant),
 }
@@ -86,9 +86,14 @@ impl Lifetime {
     /// From now on [`Self::poll_over`] says [`ClosedReason::DrainIdle`] whenever nothing has moved for [`QUIET`].
     pub fn want_end(&mut self) {
         if self.ending == Ending::No {
-            self.ending = Ending::Wanted;
+            self.put_off_end();
             self.timer = None;
         }
+    }
+
+    /// It says that again after as long a time at the earliest.
+    pub fn put_off_end(&mut self) {
+        self.ending = Ending::Wanted(Instant::now());
     }
 
     /// No longer so.
@@ -127,7 +132,7 @@ impl Lifetime {
         };
         let ending = match self.ending {
             Ending::No => None,
-            Ending::Wanted => after(self.last_moved, Some(QUIET), ClosedReason::DrainIdle),
+            Ending::Wanted(since) => after(self.last_moved.max(since), Some(QUIET), ClosedReason::DrainIdle),
             Ending::Begun(at) => after(at, Some(CLOSING), ClosedReason::DrainDeadline),
         };
         [
@@ -237,13 +242,22 @@ mod tests {
         wait(&mut lifetime, 100).await;
         lifetime.want_end();
         assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 209));
+        lifetime.put_off_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 214));
         lifetime.begin_end();
         assert!(lifetime.is_ending());
-        assert_eq!(
-            over(&mut lifetime).await,
-            (ClosedReason::DrainDeadline, 239),
-            "if the backend says nothing"
-        );
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainDeadline, 244), "the backend says nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_put_off_again_and_again_leaves_other_timeouts_as_they_are() {
+        let mut lifetime = lifetime(Timeouts { idle: SECONDS_10, ..OFF });
+        lifetime.want_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 5));
+        lifetime.put_off_end();
+        wait(&mut lifetime, 4).await;
+        lifetime.put_off_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::Idle, 10));
     }
 
     #[tokio::test(start_paused = true)]

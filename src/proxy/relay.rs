@@ -251,8 +251,7 @@ impl Relay {
         if self.entry.connection.asked() != Asked::EndIdle {
             lifetime.keep();
         } else if *self.first_byte.owes_answer() || !self.inward.is_idle() || !self.outward.is_idle() {
-            // Looks again when it has been quiet for as long once more.
-            lifetime.note_moved();
+            lifetime.put_off_end();
         } else {
             lifetime.begin_end();
             self.inward.end_by_teal();
