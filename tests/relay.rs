@@ -389,6 +389,11 @@ fn at_the_end_of_a_drain_no_fin_ends_a_connection_that_is_not_idle() {
         ask_to_end_idle(house);
     }
     assert_eq!((&idle.2).read(&mut [0]).unwrap(), 0);
+    let hears_nothing = |mut server: &TcpStream| {
+        server.set_nonblocking(true).unwrap();
+        server.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(hears_nothing(&asked.2), "while its answer is due");
     for (house, mut client, _server) in [asked, half, stuck] {
         assert_eq!(house.open("blue"), 1);
         house.plane.cut_all(CutReason::DrainDeadline);

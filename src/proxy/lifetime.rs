@@ -241,12 +241,12 @@ mod tests {
         lifetime.keep();
         wait(&mut lifetime, 100).await;
         lifetime.want_end();
-        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 209));
-        lifetime.put_off_end();
         assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 214));
+        lifetime.put_off_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 219));
         lifetime.begin_end();
         assert!(lifetime.is_ending());
-        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainDeadline, 244), "the backend says nothing");
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainDeadline, 249), "the backend says nothing");
     }
 
     #[tokio::test(start_paused = true)]
