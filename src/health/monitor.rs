@@ -319,12 +319,18 @@ fn report_down(snapshot: &Snapshot, problems: &Problems) {
 }
 
 fn down_message(service: &ServiceState, port: &PortState) -> String {
+    let weighted = port.colors.iter().filter(|color| !color.weight.is_zero());
+    let endpoints = weighted.flat_map(|color| &color.endpoints);
+    let count = endpoints.filter(|endpoint| endpoint.is_enabled()).count();
+    if count == 0 {
+        return "every endpoint with weight is disabled by hand and gets no connection: `teal endpoint enable` \
+                takes one back"
+            .to_owned();
+    }
     let what = match service.service.policy.on_all_down {
         OnAllDown::Try => "are tried all the same (on_all_down = \"try\")",
         OnAllDown::Reject => "get no connection (on_all_down = \"reject\")",
     };
-    let count: usize =
-        port.colors.iter().filter(|color| !color.weight.is_zero()).map(|color| color.endpoints.len()).sum();
     format!(
         "every endpoint with weight is down ({count}), as checks or failed connections say; they {what}: mend them, or the check"
     )

@@ -186,9 +186,15 @@ fn a_drained_color_gets_nothing_and_its_connections_end_at_the_deadline() {
     }
     let journal = said(&place.teal(&["journal"]));
     assert!(journal.contains("retired"), "{journal}");
+    // Both of them: nobody says that they are down, or tried.
+    assert_eq!(drain(&place, &["a", "green", "-m", "as well"]).0, Some(0));
+    let is_told =
+        || teal.problem("health a:7080").is_some_and(|problem| problem.contains("disabled by hand"));
+    until("that is told", is_told);
     let back = place.teal(&["endpoint", "enable", "a", "blue", "-m", "not retired after all"]);
     assert_eq!(back.status.code(), Some(0), "{}", said(&back));
-    assert!((0..2).any(|_| ask(vip) == "blue"));
+    assert_eq!(ask(vip), "blue");
+    until("that is over", || teal.problem("health a:7080").is_none());
 }
 
 #[test]
