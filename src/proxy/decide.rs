@@ -46,6 +46,8 @@ pub enum Order {
     First,
     /// Another endpoint of the color whose endpoint failed just before: costs a retry.
     Retry,
+    /// An endpoint that did not answer in time, once more: costs a retry too.
+    Again,
     /// The first one in a further color, which costs none.
     NextColor,
 }
@@ -186,9 +188,14 @@ impl Course {
         }
     }
 
-    /// From here on only further colors are tried, each once.
-    pub fn stop_retrying(&mut self) {
+    /// The budget refuses the try that came last: it was none, and from here on only further colors are
+    /// tried, each once.
+    pub fn refuse_retry(&mut self, order: Order) {
         self.retries_left = 0;
+        self.tries -= 1;
+        if order != Order::Again {
+            self.leg.tried.pop();
+        }
     }
 
     /// Why there was nobody to try, where that is so.
@@ -263,7 +270,7 @@ impl Course {
             let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
             let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
             self.retries_left -= 1;
-            return Some(self.attempt(color, (endpoint, live), (why, Order::Retry)));
+            return Some(self.attempt(color, (endpoint, live), (why, Order::Again)));
         }
         None
     }
