@@ -340,6 +340,82 @@ fn a_cut_resets_both_sides_and_counts_why() {
     }
 }
 
+/// Asks every connection of a house to end once it is idle, as the end of a drain does.
+fn ask_to_end_idle(house: &House) {
+    let endpoints = house.live.endpoints();
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.live.open.ask_to_end_idle(1)).sum::<usize>(), 1);
+}
+
+#[test]
+fn an_idle_connection_at_the_end_of_its_drain_ends_by_fin_once_the_backend_says_it() {
+    let (house, mut client, mut server) = connected();
+    let (silent, mut silent_client, mut silent_server) = connected();
+    client.write_all(b"question").unwrap();
+    server.read_exact(&mut [0; 8]).unwrap();
+    server.write_all(b"answer").unwrap();
+    client.read_exact(&mut [0; 6]).unwrap();
+    ask_to_end_idle(&house);
+    ask_to_end_idle(&silent);
+    // The backend is told, and what it still says arrives before its FIN does.
+    assert_eq!(read_all(&mut server), "");
+    assert_eq!(house.open("blue"), 1, "the client hears no FIN that the backend has not said");
+    server.write_all(b"bye").unwrap();
+    drop(server);
+    assert_eq!(read_all(&mut client), "bye");
+    assert_closed(&house, ClosedReason::DrainIdle);
+    // The same where nothing was ever said. A client that speaks just then is not answered, and sees it.
+    assert_eq!(read_all(&mut silent_server), "");
+    silent_client.write_all(b"late").unwrap();
+    read_until_reset(&mut silent_client);
+    assert_closed(&silent, ClosedReason::DrainDeadline);
+}
+
+#[test]
+fn at_the_end_of_a_drain_no_fin_ends_a_connection_that_is_not_idle() {
+    // An answer is due; a side has said FIN; bytes are kept, as the client does not read.
+    let asked = connected();
+    (&asked.1).write_all(b"question").unwrap();
+    (&asked.2).read_exact(&mut [0; 8]).unwrap();
+    let half = connected();
+    half.1.shutdown(Shutdown::Write).unwrap();
+    assert_eq!((&half.2).read(&mut [0]).unwrap(), 0);
+    let stuck = connected();
+    // More than all buffers on the way.
+    let mut writer = stuck.2.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&vec![0; 64 << 20]));
+    // One that would end shows when those three would have.
+    let idle = connected();
+    for (house, _, _) in [&asked, &half, &stuck, &idle] {
+        ask_to_end_idle(house);
+    }
+    assert_eq!((&idle.2).read(&mut [0]).unwrap(), 0);
+    let hears_nothing = |mut server: &TcpStream| {
+        server.set_nonblocking(true).unwrap();
+        server.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(hears_nothing(&asked.2), "while its answer is due");
+    for (house, mut client, _server) in [asked, half, stuck] {
+        assert_eq!(house.open("blue"), 1);
+        house.plane.cut_all(CutReason::DrainDeadline);
+        read_until_reset(&mut client);
+        assert_closed(&house, ClosedReason::DrainDeadline);
+    }
+    assert!(writing.join().unwrap().is_err());
+}
+
+#[test]
+fn a_connection_that_is_spared_is_not_ended() {
+    let (house, mut client, mut server) = connected();
+    let (clock, _clock_client, mut clock_server) = connected();
+    ask_to_end_idle(&house);
+    ask_to_end_idle(&clock);
+    house.live.endpoints().iter().for_each(|endpoint| endpoint.live.open.spare());
+    assert_eq!(clock_server.read(&mut [0]).unwrap(), 0);
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    assert_eq!(house.open("blue"), 1);
+}
+
 #[test]
 fn workers_that_end_reset_what_is_open() {
     let (house, mut client, mut server) = connected();

@@ -31,6 +31,9 @@ pub struct StatusReport {
     pub problems: Vec<ProblemReport>,
     /// In order of name.
     pub services: Vec<ServiceReport>,
+    /// What drains, in order of service, color and endpoint; also of what is no longer configured.
+    #[serde(default)]
+    pub drains: Vec<DrainReport>,
 }
 
 /// The configuration in effect.
@@ -171,6 +174,39 @@ pub struct EndpointReport {
     pub disabled: Option<String>,
     /// Whether it is left out for a while, as connections to it failed.
     pub ejected: bool,
+    /// Percent of its share that it gets, while that grows after it came into use.
+    #[serde(default)]
+    pub slow_start_percent: Option<u32>,
+}
+
+/// Connections of one endpoint on one port that no others follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainReport {
+    /// The service, without the zone.
+    pub service: String,
+    /// The listening port.
+    pub port: u16,
+    /// The color.
+    pub color: String,
+    /// Where they are.
+    pub endpoint: SocketAddr,
+    /// `removed`, `disabled`, or `weight 0`, which ends no connection.
+    pub why: String,
+    /// How many are left; those that still connect count.
+    pub left: usize,
+    /// Age of the oldest one; absent while all of them connect.
+    pub oldest_seconds: Option<u64>,
+    /// When the rest is closed; absent when nobody does that.
+    pub closed_in_seconds: Option<u64>,
+}
+
+/// `GET /v1/drains?service=SERVICE&color=COLOR&endpoint=ENDPOINT`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainsReport {
+    /// What drains, in order of service, color and endpoint.
+    pub drains: Vec<DrainReport>,
+    /// Why nothing may drain although somebody expects it to: it is in use, or not configured.
+    pub warning: Option<String>,
 }
 
 /// What became of a reload.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
+use super::drains;
 use super::report::{
     ColorReport, ConfigurationReport, DnsReport, EndpointReport, PortReport, ProblemReport, ServiceReport,
     StatusReport, UpstreamReport,
@@ -42,6 +43,7 @@ pub fn status(context: &Context, now: Instant) -> StatusReport {
         connections: (context.connections)(),
         problems: context.problems.all().into_iter().map(problem).collect(),
         services: services(&snapshot, context, now),
+        drains: drains::reports(&snapshot, &context.live, now, |_| true),
     }
 }
 
@@ -123,6 +125,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
                 .disabled(&color.name, endpoint.address)
                 .map(|cause| said(DISABLED, cause)),
             ejected: endpoint.live.outlier.is_ejected(),
+            slow_start_percent: endpoint.live.slow_start.growing_percent(),
         })
     });
     let origin = state.overrides.weights.as_ref();

@@ -5,6 +5,7 @@ pub mod check;
 pub mod client;
 pub mod demo;
 pub mod dns;
+pub mod drain;
 pub mod endpoint;
 pub mod exit;
 pub mod journal;
@@ -40,6 +41,7 @@ pub fn main() -> Exit {
         Command::Reload(reload) => reload::reload(&reload),
         Command::Weight(weight) => weight::weight(&weight),
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
+        Command::Drain(drain) => drain::drain(&drain),
         Command::Journal(journal) => journal::journal(&journal),
         Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),

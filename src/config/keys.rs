@@ -101,9 +101,6 @@ pub(super) const LIMITS: Schema =
 pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
-/// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 1] = ["slow_start"];
-
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
     keys: &[
@@ -129,8 +126,9 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
         key("outlier", "{ consecutive_failures = 5 }"),
+        key("slow_start", "\"30s\""),
     ],
-    later: &POLICY_LATER,
+    later: &[],
 };
 
 pub(super) const SERVICE: Schema = Schema {
@@ -162,8 +160,9 @@ pub(super) const SERVICE: Schema = Schema {
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
         key("outlier", "{ consecutive_failures = 5 }"),
+        key("slow_start", "\"30s\""),
     ],
-    later: &POLICY_LATER,
+    later: &[],
 };
 
 pub(super) const HEALTH: Schema = Schema {
@@ -191,8 +190,9 @@ pub(super) const OUTLIER: Schema = Schema {
         key("ejection", "\"30s\""),
         key("max_ejection", "\"5m\""),
         key("max_ejected_percent", "50"),
+        key("resets", "true"),
     ],
-    later: &["resets"],
+    later: &[],
 };
 
 pub(super) const PORT: Schema = Schema {

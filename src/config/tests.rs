@@ -140,7 +140,7 @@ fn endpoints_take_the_port_of_the_service_unless_they_say_one() {
 fn a_service_keeps_the_defaults_that_it_does_not_set() {
     let service = service(
         "[defaults]\nretries = 5\nidle_timeout = \"1h\"\nmax_connection_age = \"30d\"\nkeepalive = \"off\"\n\
-         [services.web]\nretries = 0\nidle_timeout = \"off\"\nhalf_close_timeout = \"90s\"\nports = [{ listen = 80 }]\n\
+         slow_start = \"1m\"\n[services.web]\nretries = 0\nidle_timeout = \"off\"\nhalf_close_timeout = \"90s\"\nports = [{ listen = 80 }]\n\
          colors.blue = { weight = 1, endpoints = [\"10.0.0.1\"] }\n",
     );
     let expected = crate::model::Policy {
@@ -149,6 +149,7 @@ fn a_service_keeps_the_defaults_that_it_does_not_set() {
         half_close_timeout: Some(std::time::Duration::from_secs(90)),
         max_connection_age: Some(std::time::Duration::from_secs(30 * 86_400)),
         keepalive: None,
+        slow_start: Some(std::time::Duration::from_secs(60)),
         ..default_policy()
     };
     assert_eq!(service.policy, expected);

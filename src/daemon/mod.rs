@@ -11,6 +11,7 @@ pub mod listeners;
 mod log;
 pub mod places;
 pub mod plane;
+pub mod ports;
 pub mod reload;
 pub mod resolver;
 pub mod start;

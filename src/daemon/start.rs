@@ -21,7 +21,7 @@ use super::plane::Planes;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
 use super::system_servers::{SystemFiles, SystemServers};
-use super::{places, watchdog};
+use super::{places, ports, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
 use crate::dns::{Dns, DnsMetrics, Forwarder, QueryLog};
@@ -273,7 +273,7 @@ impl Builder {
             state: self.base.directory.path().to_owned(),
         };
         self.start_admin(context, socket);
-        self.start_watchdog(&workers, &resolver);
+        self.start_watchdog(&workers, &resolver, &snapshot);
         Ok(Daemon {
             phase,
             plane,
@@ -292,10 +292,12 @@ impl Builder {
         })
     }
 
-    fn start_watchdog(&self, workers: &Arc<Workers>, resolver: &Resolver) {
+    fn start_watchdog(&self, workers: &Arc<Workers>, resolver: &Resolver, snapshot: &SnapshotCell) {
         let dns = resolver.handle().clone();
         self.tasks.spawn(watchdog::run(Arc::clone(workers), dns, self.stop.clone()));
         self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
+        let (live, problems) = (Arc::clone(&self.base.live), self.base.problems.clone());
+        self.tasks.spawn(ports::watch(Arc::clone(snapshot), live, problems, self.stop.clone()));
     }
 
     /// The host's networks as they are now, followed from then on.

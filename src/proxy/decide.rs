@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::route::{Route, Via};
+use super::slow_start;
 use super::standing::Standing;
 use crate::model::{ColorName, OnAllDown, OnColorDown, ProxyProtocol, Weight};
 use crate::state::{
-    ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
+    ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, SuccessAt, Why,
 };
 
 /// One try.
@@ -30,6 +31,8 @@ pub struct Attempt {
     pub weight: Weight,
     /// Whether the endpoint is told who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// What makes it a success.
+    pub success: SuccessAt,
     /// Why this color.
     pub why: Why,
     /// Whether it is the connection's first try, a retry or the first one in a further color.
@@ -222,16 +225,26 @@ impl Course {
             self.found = Found::Endpoint;
         }
         self.retries_left = retries_left;
+        Some(self.attempt(color, (endpoint, live), (self.leg.why, order)))
+    }
+
+    fn attempt(
+        &mut self,
+        color: &ColorState,
+        (endpoint, live): (EndpointPlace, ColorPlace),
+        (why, order): (Why, Order),
+    ) -> Attempt {
         self.tries += 1;
-        Some(Attempt {
+        Attempt {
             endpoint,
             color: color.name.clone(),
             live,
             weight: color.weight,
             proxy_protocol: color.proxy_protocol,
-            why: self.leg.why,
+            success: color.success,
+            why,
             order,
-        })
+        }
     }
 
     /// Notes that a try got no answer in time.
@@ -257,16 +270,7 @@ impl Course {
             let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
             let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
             self.retries_left -= 1;
-            self.tries += 1;
-            return Some(Attempt {
-                endpoint,
-                color: name,
-                live,
-                weight: color.weight,
-                proxy_protocol: color.proxy_protocol,
-                why,
-                order: Order::Again,
-            });
+            return Some(self.attempt(color, (endpoint, live), (why, Order::Again)));
         }
         None
     }
@@ -304,11 +308,13 @@ impl Course {
         let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.places.taken());
         let turn = self.leg.place.unwrap_or_else(|| pick.take(places, client));
         let index = pick.endpoint(turn, |_| false, open)?;
-        if standing(index) == Some(Standing::Works) {
+        let works = standing(index) == Some(Standing::Works);
+        if works && (self.leg.place.is_some() || slow_start::has_full_share(color, index)) {
             self.leg.place = Some(turn);
             return Some(index);
         }
-        let best = (0..color.endpoints.len()).filter_map(standing).min()?;
+        let best =
+            if works { Standing::Works } else { (0..color.endpoints.len()).filter_map(standing).min()? };
         if best >= Standing::Ejected {
             if self.trust == Trust::Checks {
                 if self.leg.place.is_none() {
@@ -322,6 +328,12 @@ impl Course {
         let is_best = |index: usize| standing(index) == Some(best);
         let turn = match self.leg.place {
             Some(turn) => turn,
+            None if best == Standing::Works && color.slow_start => {
+                let drawn = works.then_some(index);
+                let (turn, index) = slow_start::take_turn((color, client), (turn, drawn), is_best, open);
+                self.leg.place = Some(turn);
+                return index;
+            }
             None if is_best(index) => turn,
             None => pick.take_wanted(places, client, is_best),
         };
@@ -379,7 +391,7 @@ fn find<'a>(port: &'a PortState, name: &ColorName) -> Option<&'a ColorState> {
 
 #[cfg(test)]
 #[path = "decide_tests.rs"]
-mod tests;
+pub(super) mod tests;
 
 #[cfg(test)]
 #[path = "decide_health_tests.rs"]

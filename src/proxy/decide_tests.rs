@@ -10,7 +10,7 @@ use crate::state::build::{Addresses, Parts, build};
 use crate::state::{Answers, Live, Snapshot};
 
 /// `count` endpoints whose ports begin at `first`.
-pub(super) fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
+pub(in crate::proxy) fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
     (first..first + count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
 }
 
@@ -18,7 +18,7 @@ pub(super) fn blue_green(blue: i64, green: i64) -> Vec<Color> {
     vec![color("blue", blue, &endpoints(100, 3)), color("green", green, &endpoints(200, 2))]
 }
 
-pub(super) fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snapshot {
+pub(in crate::proxy) fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snapshot {
     let previews = vec![Ipv4Addr::new(127, 80, 0, 2); service.colors.len()];
     let addresses = Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews };
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
@@ -31,13 +31,13 @@ pub(super) fn route(via: Via) -> Route {
     Route { service: ServiceName::parse("a").unwrap(), port: 80, via }
 }
 
-pub(super) fn state(snapshot: &Snapshot) -> &ServiceState {
+pub(in crate::proxy) fn state(snapshot: &Snapshot) -> &ServiceState {
     snapshot.services.values().next().unwrap()
 }
 
-pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub(in crate::proxy) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
+pub(in crate::proxy) fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
     Course::begin(&route(via), &state(snapshot).ports[0], client, retries).unwrap()
 }
 

@@ -202,7 +202,7 @@ fn note_failure(attempt: &Attempt, reason: ErrorReason, patience: Patience) {
 /// unless somebody said so.
 fn note_success(course: &Course, attempt: &Attempt) {
     attempt.live.connections.fetch_add(1, Ordering::Relaxed);
-    attempt.endpoint.outlier.succeeded();
+    attempt.endpoint.outlier.accepted(attempt.success);
     if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
     }

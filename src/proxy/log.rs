@@ -54,9 +54,11 @@ impl End {
             ClosedReason::ClientReset => (Party::Client, "rst"),
             ClosedReason::BackendReset => (Party::Backend, "rst"),
             ClosedReason::DrainDeadline => (Party::Teal, "drain"),
-            ClosedReason::Idle | ClosedReason::HalfClose | ClosedReason::Age | ClosedReason::Shutdown => {
-                (Party::Teal, reason.label())
-            }
+            ClosedReason::Idle
+            | ClosedReason::HalfClose
+            | ClosedReason::Age
+            | ClosedReason::DrainIdle
+            | ClosedReason::Shutdown => (Party::Teal, reason.label()),
         };
         Self { who, what }
     }

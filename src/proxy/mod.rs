@@ -20,6 +20,7 @@ pub mod relay;
 pub mod route;
 pub mod serve;
 pub mod shared;
+pub mod slow_start;
 pub mod standing;
 
 pub use plane::{BindFailure, Plane, Prepared};

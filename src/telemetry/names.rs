@@ -81,6 +81,16 @@ pub const SOURCE_PORTS_EXHAUSTED: Family = counter(
     "teal_source_ports_exhausted_total",
     "Connects to an endpoint for which a source address had no free port left.",
 );
+/// By endpoint.
+pub const SOURCE_PORTS_USED: Family = gauge(
+    "teal_source_ports_used",
+    "Source ports towards an endpoint that are in use, also by connections that ended within a minute.",
+);
+/// By endpoint.
+pub const SOURCE_PORTS_LIMIT: Family = gauge(
+    "teal_source_ports_limit",
+    "Source ports that there are towards an endpoint, over all source addresses.",
+);
 /// By service, port, from, to.
 pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
@@ -115,7 +125,7 @@ pub const COLOR_WEIGHT: Family = gauge("teal_color_weight", "Weight in effect.")
 pub const COLOR_WEIGHT_BASELINE: Family =
     gauge("teal_color_weight_baseline", "Weight that the configuration says.");
 /// By service, port, color, state (healthy, unhealthy, pending; unchecked where there are no checks; besides,
-/// ejected, whatever checks say).
+/// ejected, whatever checks say, and `slow_start`, of which the share grows).
 pub const COLOR_ENDPOINTS: Family = gauge("teal_color_endpoints", "Endpoints of a color, by state.");
 /// By service, port, color, endpoint.
 pub const ENDPOINT_UP: Family = gauge(
@@ -144,7 +154,7 @@ pub const ALL_DOWN_TRIES: Family = counter(
 /// By service, port, color.
 pub const DRAINING_CONNECTIONS: Family = gauge(
     "teal_draining_connections",
-    "Open connections whose color takes no new ones, or whose endpoint is gone.",
+    "Open connections whose color has weight 0, or whose endpoint is gone or disabled.",
 );
 /// By service, port, color.
 pub const DRAIN_OLDEST: Family =
@@ -249,6 +259,8 @@ pub const REMOVABLE: &[Family] = &[
     CONNECT_RETRIES,
     RETRY_BUDGET_EXHAUSTED,
     SOURCE_PORTS_EXHAUSTED,
+    SOURCE_PORTS_USED,
+    SOURCE_PORTS_LIMIT,
     CONNECTIONS_SPILLED,
     BYTES,
     CONNECT_DURATION,

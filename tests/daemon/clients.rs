@@ -83,6 +83,11 @@ impl Held {
         assert_eq!(&answer, b"ping");
     }
 
+    /// Fails unless the connection ends by FIN.
+    pub fn assert_ended(&mut self) {
+        assert_eq!(self.stream.read(&mut [0; 1]).unwrap(), 0);
+    }
+
     /// Fails unless the connection ends by RST.
     pub fn assert_cut(&mut self) {
         let error = self.stream.read(&mut [0; 1]).unwrap_err();

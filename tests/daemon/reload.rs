@@ -173,7 +173,7 @@ fn a_broken_file_changes_nothing_and_everybody_is_told() {
     held.assert_alive();
     world.place.rename(&world.text(0, 100));
     until_weight(&teal, 100);
-    assert_eq!(teal.metric("teal_config_last_reload_successful"), Some(1));
+    until("it is told", || teal.metric("teal_config_last_reload_successful") == Some(1));
     held.assert_alive();
 }
 
