@@ -181,6 +181,19 @@ fn a_color_that_lost_its_weight_meanwhile_is_left_for_one_that_has_it() {
 }
 
 #[test]
+fn promise_2_a_fallback_that_is_none_any_more_is_not_tried_further() {
+    let live = Live::default();
+    let before = with_fallback(service("a", 80, blue_green(100, 0)), 0, 1);
+    let before = snapshot_of(&live, before, None);
+    let mut course = begin(&before, Via::Vip, 4);
+    let last = std::iter::from_fn(|| course.next(state(&before))).take(4).last().unwrap();
+    assert_eq!((last.why, last.color.as_str()), (Why::Fallback, "green"));
+    course.note_unanswered(&last);
+    let after = snapshot_of(&live, service("a", 80, blue_green(100, 0)), Some(&before));
+    assert!(course.next(state(&after)).is_none(), "nobody says that green may have it");
+}
+
+#[test]
 fn an_endpoint_removed_meanwhile_is_skipped_and_a_new_one_tried() {
     let live = Live::default();
     let before = snapshot_of(&live, service("a", 80, blue_green(100, 0)), None);

@@ -1,0 +1,34 @@
+//! One try of a connection: what `decide` gives and `establish` carries out.
+
+use crate::model::{ColorName, ProxyProtocol, Weight};
+use crate::state::{ColorPlace, EndpointPlace, Why};
+
+/// One try.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The endpoint to connect to, with a place there.
+    pub endpoint: EndpointPlace,
+    /// The color it belongs to.
+    pub color: ColorName,
+    /// That color's facts, with a place in it.
+    pub live: ColorPlace,
+    /// That color's weight, in the snapshot that allowed the try.
+    pub weight: Weight,
+    /// Whether the endpoint is told who the client is.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// Why this color.
+    pub why: Why,
+    /// Whether it is the connection's first try, a retry or the first one in a further color.
+    pub order: Order,
+}
+
+/// Where a try stands among those of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The first one.
+    First,
+    /// Another endpoint of the color whose endpoint failed just before: costs a retry.
+    Retry,
+    /// The first one in a further color, which costs none.
+    NextColor,
+}
