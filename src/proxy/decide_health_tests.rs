@@ -180,7 +180,7 @@ fn when_all_is_down_everything_with_weight_is_tried_all_the_same_and_counted() {
 }
 
 #[test]
-fn when_all_is_down_reject_refuses_at_once() {
+fn promise_8_when_all_is_down_reject_refuses_at_once() {
     let live = Live::default();
     let service = on_all_down(checked(service("a", 80, blue_green(100, 1))), OnAllDown::Reject);
     let snapshot = snapshot_with(&live, service, HealthState::Unhealthy);

@@ -46,7 +46,7 @@ fn fail(seed: u64, log: &[String]) -> ! {
 }
 
 #[test]
-fn promises_1_2_5_6_and_8_hold_after_every_step_of_any_seed() {
+fn promise_1_2_5_6_and_8_hold_after_every_step_of_any_seed() {
     if let Some(seed) = number("TEAL_SEED") {
         return play(seed).unwrap_or_else(|log| fail(seed, &log));
     }
