@@ -196,7 +196,8 @@ impl Monitor {
 
     /// Drops the questions that are not wanted any more.
     fn forget(&mut self, wanted: &HashMap<Question, Vec<Target>>) {
-        targets::forget(self.probes.values().flat_map(|probe| &probe.targets), wanted);
+        let asked = self.probes.values().flat_map(|probe| &probe.targets);
+        targets::forget(asked, wanted.values().flatten());
         self.ids.retain(|question, _| wanted.contains_key(question));
         self.probes.retain(|_, probe| wanted.contains_key(&probe.question));
     }

@@ -54,11 +54,11 @@ pub fn questions(snapshot: &Snapshot) -> HashMap<Question, Vec<Target>> {
     questions
 }
 
-/// Lets go of those `asked` before that nobody wants to ask now. An endpoint that nobody asks is not known to
-/// work any more: should it come back, its first check decides.
-pub fn forget<'a>(asked: impl Iterator<Item = &'a Target>, wanted: &HashMap<Question, Vec<Target>>) {
+/// Lets go of those that were `asked` and are not `wanted` any more. An endpoint that nobody asks is not known
+/// to work: should it come back, its first check decides.
+pub fn forget<'a>(asked: impl Iterator<Item = &'a Target>, wanted: impl Iterator<Item = &'a Target>) {
     let pointer = |target: &Target| Arc::as_ptr(&target.live) as usize;
-    let kept: HashSet<usize> = wanted.values().flatten().map(pointer).collect();
+    let kept: HashSet<usize> = wanted.map(pointer).collect();
     for target in asked {
         if !kept.contains(&pointer(target)) && target.live.health.state() == HealthState::Healthy {
             target.live.health.set(Verdict::PENDING);

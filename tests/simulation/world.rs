@@ -90,7 +90,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let services: Vec<_> =
-            ["a", "b"][..dice.index(2) + 1].iter().map(|name| random_service(&mut dice, name)).collect();
+            ["a", "b"][..=dice.index(2)].iter().map(|name| random_service(&mut dice, name)).collect();
         let (live, rotation) = (Live::default(), dice.index(7));
         let answers = Answers::build(&catalog(Vec::new()), &BTreeMap::new(), 1);
         let overrides = Overrides::default();
@@ -468,7 +468,7 @@ impl World {
     fn swap(&mut self, next: Snapshot) {
         self.snapshot = Arc::new(next);
         let wanted = questions(&self.snapshot);
-        forget(self.asked.values().flatten(), &wanted);
+        forget(self.asked.values().flatten(), wanted.values().flatten());
         self.asked = wanted;
         self.learn();
     }
