@@ -146,7 +146,7 @@ impl Course {
     /// means that the try before failed. `None` when there is nobody left.
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
-        let (mut may_look_again, mut last) = (self.tries > 0, None);
+        let (trust, mut may_look_again, mut last) = (self.trust, self.tries > 0, None);
         loop {
             if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
@@ -163,7 +163,8 @@ impl Course {
             let left = std::mem::replace(&mut self.leg, leg);
             last.get_or_insert(left);
         }
-        // Colors that were only looked at are no part of the course.
+        // What was only looked at is no part of the course.
+        self.trust = trust;
         if let Some(last) = last {
             self.leg = last;
         }
