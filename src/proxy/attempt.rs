@@ -29,6 +29,8 @@ pub enum Order {
     First,
     /// Another endpoint of the color whose endpoint failed just before: costs a retry.
     Retry,
+    /// An endpoint that did not answer in time, once more: costs a retry too.
+    Again,
     /// The first one in a further color, which costs none.
     NextColor,
 }

@@ -171,9 +171,14 @@ impl Course {
         self.next_unanswered(service, port)
     }
 
-    /// From here on only further colors are tried, each once.
-    pub fn stop_retrying(&mut self) {
+    /// The budget refuses the try that came last: it was none, and from here on only further colors are
+    /// tried, each once.
+    pub fn refuse_retry(&mut self, order: Order) {
         self.retries_left = 0;
+        self.tries -= 1;
+        if order != Order::Again {
+            self.leg.tried.pop();
+        }
     }
 
     /// Why there was nobody to try, where that is so.
@@ -257,7 +262,7 @@ impl Course {
                 weight: color.weight,
                 proxy_protocol: color.proxy_protocol,
                 why,
-                order: Order::Retry,
+                order: Order::Again,
             });
         }
         None

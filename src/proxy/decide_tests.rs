@@ -265,6 +265,26 @@ fn retries_stay_in_a_color() {
     assert_eq!(orders, [Order::First, Order::Retry, Order::NextColor]);
 }
 
+#[test]
+fn a_retry_that_the_budget_refuses_was_no_try() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, service("a", 80, blue_green(100, 1)), None);
+    let mut course = begin(&snapshot, Via::Vip, 2);
+    let first = course.next(state(&snapshot)).unwrap();
+    let refused = course.next(state(&snapshot)).unwrap();
+    course.refuse_retry(refused.order);
+    assert_eq!((course.tries(), course.last().2), (1, Some(first.endpoint.address)));
+    // One that did not answer in time was tried all the same.
+    let mut course = begin(&snapshot, Via::Preview(ColorName::parse("green").unwrap()), 2);
+    let tried: Vec<_> = (0..2).map_while(|_| course.next(state(&snapshot))).collect();
+    for attempt in &tried {
+        course.note_unanswered(attempt);
+    }
+    let again = course.next(state(&snapshot)).unwrap();
+    course.refuse_retry(again.order);
+    assert_eq!((course.tries(), course.last().2), (2, Some(tried[1].endpoint.address)));
+}
+
 fn balanced(balance: Balance, count: u16) -> Service {
     let mut service = service("a", 80, vec![color("blue", 1, &endpoints(100, count))]);
     service.policy.balance = balance;

@@ -86,7 +86,7 @@ pub async fn establish(
         };
         if !may_try(&attempt, (shared, route), &service, now) {
             attempt.live.retry_budget_exhausted().fetch_add(1, Ordering::Relaxed);
-            course.stop_retrying();
+            course.refuse_retry(attempt.order);
             continue;
         }
         if attempt.order != Order::First {
@@ -126,7 +126,9 @@ fn may_try(
     let (budget, second) = (&port.live.retry_budget, shared.second(now.into_std()));
     match attempt.order {
         Order::First => budget.note_connection(second),
-        Order::Retry => return budget.take(second, service.service.policy.retry_budget_percent),
+        Order::Retry | Order::Again => {
+            return budget.take(second, service.service.policy.retry_budget_percent);
+        }
         // A color that works must serve the connection, and there are only so many colors.
         Order::NextColor => {}
     }

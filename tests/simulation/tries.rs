@@ -58,9 +58,10 @@ impl TripOracle {
         self.unanswered.extend(self.tried.last().cloned());
     }
 
-    /// The retry budget is used up.
-    pub fn stop_retrying(&mut self) {
+    /// The retry budget is used up: the last try was none, and no other costs one.
+    pub fn refuse_retry(&mut self) {
         self.retries_left = 0;
+        self.tried.pop();
     }
 
     /// Tries are bounded, so a connection that nobody serves ends.
@@ -191,11 +192,12 @@ impl TripOracle {
     fn judge_order(&mut self, next: &Tried) {
         let order = match self.tried.len() {
             0 => Order::First,
+            _ if self.tried.contains(&(next.color.clone(), next.address)) => Order::Again,
             _ if self.has_tried(&next.color) => Order::Retry,
             _ => Order::NextColor,
         };
         assert_eq!(next.order, order, "{next:?}");
-        if order == Order::Retry {
+        if matches!(order, Order::Retry | Order::Again) {
             assert!(self.retries_left > 0, "more retries than allowed: {next:?}");
             self.retries_left -= 1;
         }

@@ -12,7 +12,7 @@ use teal::health::targets::{Question, Target, forget, questions};
 use teal::health::verdict;
 use teal::model::testing::catalog;
 use teal::model::{ColorName, Service, ServiceName, Weight};
-use teal::proxy::attempt::Attempt;
+use teal::proxy::attempt::{Attempt, Order};
 use teal::proxy::decide::Course;
 use teal::proxy::{Route, Via};
 use teal::state::build::{Addresses, Parts, build_with, override_again};
@@ -251,11 +251,12 @@ impl World {
         let kind = self.dice.below(10);
         let trip = &mut self.trips[index];
         let Some(attempt) = &trip.attempt else { return self.next(index) };
+        let is_refused = kind == 0 && matches!(attempt.order, Order::Retry | Order::Again);
         match kind {
             // The try was over the retry budget and not made.
-            0 => {
-                trip.course.stop_retrying();
-                trip.oracle.stop_retrying();
+            _ if is_refused => {
+                trip.course.refuse_retry(attempt.order);
+                trip.oracle.refuse_retry();
             }
             1..4 => {
                 trip.course.note_unanswered(attempt);
@@ -263,7 +264,7 @@ impl World {
             }
             _ => {}
         }
-        if kind > 0 {
+        if !is_refused {
             attempt.endpoint.outlier.failed();
             let key = (trip.port, attempt.color.clone(), attempt.endpoint.address);
             if let Some(facts) = self.oracles.get_mut(&trip.service).and_then(|o| o.facts_mut(&key)) {
