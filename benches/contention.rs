@@ -171,7 +171,7 @@ fn round(
                     barrier.wait();
                     let before = processor_time();
                     (0..count).for_each(|_| work(shared, &route));
-                    processor_time() - before
+                    processor_time().saturating_sub(before)
                 })
             })
             .collect();
