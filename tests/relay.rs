@@ -85,7 +85,7 @@ fn mebibytes() -> usize {
 }
 
 #[test]
-fn no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
+fn promise_7_no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
     const CONNECTIONS: u64 = 50;
     let pieces = (mebibytes() << 20).div_ceil(PIECE_BYTES * 50);
     let backend = Backend::new(move |stream| {
@@ -121,7 +121,7 @@ fn no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
 }
 
 #[test]
-fn a_client_s_fin_leaves_the_answer_s_way_open() {
+fn promise_7_a_client_s_fin_leaves_the_answer_s_way_open() {
     let (house, mut client, mut server) = connected();
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -133,7 +133,7 @@ fn a_client_s_fin_leaves_the_answer_s_way_open() {
 }
 
 #[test]
-fn a_backend_s_fin_leaves_the_client_s_way_open() {
+fn promise_7_a_backend_s_fin_leaves_the_client_s_way_open() {
     let (house, mut client, mut server) = connected();
     server.write_all(b"greeting").unwrap();
     server.shutdown(Shutdown::Write).unwrap();
@@ -147,7 +147,7 @@ fn a_backend_s_fin_leaves_the_client_s_way_open() {
 }
 
 #[test]
-fn a_backend_s_rst_is_the_client_s_rst() {
+fn promise_7_a_backend_s_rst_is_the_client_s_rst() {
     let (house, mut client, server) = connected();
     reset(server);
     assert_eq!(read_until_reset(&mut client), 0);
@@ -155,7 +155,7 @@ fn a_backend_s_rst_is_the_client_s_rst() {
 }
 
 #[test]
-fn a_client_s_rst_is_the_backend_s_rst() {
+fn promise_7_a_client_s_rst_is_the_backend_s_rst() {
     let (house, client, mut server) = connected();
     reset(client);
     assert_eq!(read_until_reset(&mut server), 0);
@@ -163,7 +163,7 @@ fn a_client_s_rst_is_the_backend_s_rst() {
 }
 
 #[test]
-fn a_truncated_answer_never_looks_complete() {
+fn promise_7_a_truncated_answer_never_looks_complete() {
     for kib in [1, 64, 4096] {
         let (house, mut client, mut server) = connected();
         let sender = std::thread::spawn(move || {

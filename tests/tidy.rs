@@ -218,3 +218,19 @@ fn habits_that_are_not_ours() {
         }
     }
 }
+
+/// Promises that have tests; those of releases and lanes come with them.
+const PROMISES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16];
+
+#[test]
+fn each_promise_has_a_test_of_its_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join("src"), &mut files);
+    collect(&root.join("tests"), &mut files);
+    let texts: Vec<_> = files.iter().map(|path| fs::read_to_string(path).expect("it can be read")).collect();
+    for promise in PROMISES {
+        let name = format!("fn promise_{promise}_");
+        assert!(texts.iter().any(|text| text.contains(&name)), "no test is called {name}...");
+    }
+}

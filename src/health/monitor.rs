@@ -1,6 +1,6 @@
 //! Runs the checks of the current snapshot: follows it, starts what is due, notes the outcomes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +15,11 @@ use super::agenda::{Agenda, Random, delay, first_delay};
 use super::ejection::{self, Change};
 use super::outcome::{Failure, Outcome};
 use super::slow_start::{self, Look};
-use super::targets::{Question, Target, questions};
+use super::targets::{self, Question, Target, questions};
 use super::{http, tcp, verdict};
 use crate::model::{CheckKind, OnAllDown};
 use crate::state::{
     ColorState, EndpointLive, HealthState, Live, PortState, Problems, ServiceState, Snapshot, SnapshotCell,
-    Verdict,
 };
 use crate::telemetry::HistogramCell;
 use crate::telemetry::names::HEALTH_CHECK_DURATION;
@@ -199,16 +198,10 @@ impl Monitor {
         self.agenda.add(now, id);
     }
 
-    /// Drops the questions that are not wanted any more. An endpoint that nobody asks is not known to work
-    /// any more: should it come back, its first check decides.
+    /// Drops the questions that are not wanted any more.
     fn forget(&mut self, wanted: &HashMap<Question, Vec<Target>>) {
-        let pointer = |target: &Target| Arc::as_ptr(&target.live) as usize;
-        let kept: HashSet<usize> = wanted.values().flatten().map(pointer).collect();
-        for target in self.probes.values().flat_map(|probe| &probe.targets) {
-            if !kept.contains(&pointer(target)) && target.live.health.state() == HealthState::Healthy {
-                target.live.health.set(Verdict::PENDING);
-            }
-        }
+        let asked = self.probes.values().flat_map(|probe| &probe.targets);
+        targets::forget(asked, wanted.values().flatten());
         self.ids.retain(|question, _| wanted.contains_key(question));
         self.probes.retain(|_, probe| wanted.contains_key(&probe.question));
     }

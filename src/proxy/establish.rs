@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::attempt::{Attempt, Order};
 use super::connect::{Connecting, is_out_of_ports, reason_of};
-use super::decide::{Attempt, Course, Order};
+use super::decide::Course;
 use super::lifetime::Timeouts;
 use super::route::Route;
 use super::shared::Shared;

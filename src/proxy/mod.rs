@@ -7,6 +7,7 @@
 //! snapshot alone; nothing here writes it.
 
 pub mod admit;
+pub mod attempt;
 pub mod bulk;
 pub mod connect;
 pub mod decide;

@@ -16,7 +16,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::decide::Attempt;
+use super::attempt::Attempt;
 use super::establish::Backend;
 use super::lifetime::Lifetime;
 use super::log::{End, Party, Record};

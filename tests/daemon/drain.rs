@@ -21,7 +21,7 @@ fn cut(teal: &Teal, service: &str, color: &str) -> Option<u64> {
 }
 
 #[test]
-fn weight_zero_ends_no_connection_and_starts_none() {
+fn promise_3_weight_zero_ends_no_connection_and_starts_none() {
     let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
     let clock = draining("clock", "0s", &[("blue", 1, blue)]);
     place.write("", &[draining("a", "0s", &[("blue", 1, blue), ("green", 0, green)]), clock]);

@@ -58,7 +58,7 @@ fn with_descriptors(place: &Place, count: u32) -> Command {
 }
 
 #[test]
-fn with_few_descriptors_names_and_control_have_theirs() {
+fn promise_15_with_few_descriptors_names_and_control_have_theirs() {
     let (place, blue) = (Place::new(), backend("blue"));
     place.write("", &[service("a", &[("blue", 1, blue)])]);
     let teal = place.start_with(with_descriptors(&place, 256));

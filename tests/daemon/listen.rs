@@ -30,7 +30,7 @@ fn service_at(name: &str, vip: std::net::Ipv4Addr, blue: SocketAddr) -> String {
 }
 
 #[test]
-fn a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
+fn promise_4_a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
     let (place, blue) = (Place::new(), backend("blue"));
     let a = service("a", &[("blue", 1, blue)]);
     place.write("", std::slice::from_ref(&a));
