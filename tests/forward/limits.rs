@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use teal::dns::forward::policy::{BUDGET, PATIENCE};
 use teal::dns::tcp::Limits;
+use teal::dns::{Bound, Forwarder, bind};
 use teal::model::AcceptRate;
-use teal::state::Snapshot;
+use teal::state::{Problems, Snapshot};
+use teal::telemetry::Series;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::client::{ask, ask_over_tcp, choices, forward, outside, start, start_with, world};
 use crate::server::{Server, framed, read_message, receive, snapshot, udp_client, until};
 use crate::support::{A, AAAA, Query, SOA, World};
-use crate::upstream::{Act, Seen, Upstream};
+use crate::upstream::{Act, Answer, Seen, Upstream};
 
 const LIMITED: &str = "ServFail rd ra | opt v0 1232 15:[0, 0]";
 
@@ -323,17 +326,27 @@ async fn relay(to: SocketAddr) -> Upstream {
     .await
 }
 
+/// A teal whose series and problems the test sees.
+fn start_open(bound: Bound, world: &World) -> (Server, Arc<Series>, Problems) {
+    let (series, problems) = (Arc::new(Series::default()), Problems::default());
+    let dns = crate::server::plain_dns(world, Limits::default());
+    let forwarder = Forwarder::new(dns.metrics.clone(), Arc::clone(&series), problems.clone());
+    let dns = Arc::new(dns.with_forwarder(forwarder));
+    (Server::run(bound, dns, CancellationToken::new()), series, problems)
+}
+
 #[tokio::test]
 async fn a_loop_is_found_reported_and_not_entered_again() {
-    let listen = teal::dns::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listen = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let looping = relay(listen.address).await;
-    let world = world(&[looping.address]);
-    let dns = crate::server::dns(&world, Limits::default());
-    let server = Server::run(listen, dns, tokio_util::sync::CancellationToken::new());
+    let (server, _, problems) = start_open(listen, &world(&[looping.address]));
     let timed = ask(&server, &outside("www.example")).await;
     assert_eq!(timed.line(), "ServFail rd ra | opt v0 1232 15:[0, 23]");
     assert!(timed.took < PATIENCE, "{:?}", timed.took);
     assert!(server.dns.upstreams()[0].condition.is_looping);
+    let (subject, message) = problems.all().remove(0);
+    assert_eq!(subject, format!("dns upstream {}", looping.address));
+    assert!(message.contains("sends the questions that teal asks it back to teal"), "{message}");
     let asked = looping.count();
     assert!(ask(&server, &outside("other.example")).await.took < PATIENCE);
     assert_eq!(looping.count(), asked, "it rests");
@@ -341,12 +354,46 @@ async fn a_loop_is_found_reported_and_not_entered_again() {
 }
 
 #[tokio::test]
+async fn what_upstreams_do_is_counted() {
+    let upstream = Upstream::start(|seen| {
+        let wrong = Answer { id: !seen.header().id, ..seen.address(66) };
+        let mut other = seen.address(66);
+        other.question[1] = b'v';
+        [wrong, other, seen.address(1)].map(|answer| Act::Send(answer.bytes())).to_vec()
+    })
+    .await;
+    let refuses = Upstream::start(|seen| seen.answer().rcode(5).into()).await;
+    let silent = Upstream::silent().await;
+    let mut world = world(&[refuses.address, upstream.address]);
+    forward(&mut world, "silent.example", &[silent.address]);
+    let listen = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (server, series, _) = start_open(listen, &world);
+    ask(&server, &outside("www.example")).await;
+    ask(&server, &outside("www.silent.example")).await;
+    let mut text = String::new();
+    series.render(&mut text);
+    let (good, bad, none) = (upstream.address, refuses.address, silent.address);
+    for line in [
+        format!("teal_dns_upstream_queries_total{{upstream=\"{good}\",transport=\"udp\"}} 1"),
+        format!("teal_dns_upstream_rtt_seconds_count{{upstream=\"{good}\"}} 1"),
+        format!("teal_dns_upstream_ignored_total{{upstream=\"{good}\",reason=\"unasked\"}} 1"),
+        format!("teal_dns_upstream_ignored_total{{upstream=\"{good}\",reason=\"question\"}} 1"),
+        format!("teal_dns_upstream_failures_total{{upstream=\"{bad}\",reason=\"refused\"}} 1"),
+        format!("teal_dns_upstream_up{{upstream=\"{bad}\"}} 1"),
+        format!("teal_dns_upstream_up{{upstream=\"{none}\"}} 0"),
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn with_another_upstream_a_loop_costs_nothing() {
-    let listen = teal::dns::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listen = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (looping, good) = (relay(listen.address).await, Upstream::with_address(1).await);
     let world = world(&[looping.address, good.address]);
     let dns = crate::server::dns(&world, Limits::default());
-    let server = Server::run(listen, dns, tokio_util::sync::CancellationToken::new());
+    let server = Server::run(listen, dns, CancellationToken::new());
     let timed = ask(&server, &outside("www.example")).await;
     assert!(timed.line().contains("192.0.2.1") && timed.took < PATIENCE, "{} {:?}", timed.line(), timed.took);
     server.stop().await;
@@ -382,7 +429,7 @@ async fn the_host_s_servers_are_asked_as_they_change() {
     put(&main, "nameserver 192.0.2.1\n");
     let files = SystemFiles { main: main.clone(), uplink: uplink.clone() };
     let system = SystemServers::start(files, Arc::clone(&server.dns.upstreams));
-    let stop = tokio_util::sync::CancellationToken::new();
+    let stop = CancellationToken::new();
     let following = tokio::spawn(system.run(stop.clone()));
     let addresses = || -> Vec<String> {
         server.dns.upstreams().iter().map(|upstream| upstream.address.to_string()).collect()
