@@ -327,7 +327,7 @@ fn an_endpoint_at_its_limit_refuses_where_no_other_is_left() {
     let (house, held, echo) = held_under(limits);
     assert_refused(house.vip());
     assert_eq!(house.errors("blue", ErrorReason::LimitEndpoint), 1);
-    assert_eq!(echo.accepted(), 1);
+    eventually("the backend has taken it", || echo.accepted() == 1);
     drop(held);
     eventually("the first connection has ended", || house.open("blue") == 0);
     drop(connect(house.vip()));
