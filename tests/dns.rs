@@ -199,7 +199,12 @@ async fn a_message_that_is_no_query_ends_its_connection_after_the_replies_before
     server.stop().await;
 }
 
-const QUICK: Limits = Limits { connections: 2, connections_per_source: 2, idle: Duration::from_millis(200) };
+const QUICK: Limits = Limits {
+    connections: 2,
+    connections_per_source: 2,
+    queries_under_way: 3,
+    idle: Duration::from_millis(200),
+};
 const PATIENT: Limits = Limits { idle: Duration::from_secs(3600), ..QUICK };
 
 #[tokio::test]

@@ -32,12 +32,24 @@ const PURE: &[&str] = &[
     "state/drain",
     "state/records",
     "state/snapshot",
+    "state/special",
     "state/successor",
     "state/vip",
     "dns/answer",
+    "dns/chase",
+    "dns/explain",
     "dns/reply",
     "dns/wire",
     "dns/odd",
+    "dns/forward/flights",
+    "dns/forward/health",
+    "dns/forward/looping",
+    "dns/forward/message",
+    "dns/forward/policy",
+    "dns/forward/question",
+    "dns/forward/rate",
+    "dns/forward/routes",
+    "dns/forward/system",
     "proxy/route",
     "proxy/standing",
     "state/health",
@@ -68,9 +80,17 @@ const IMPURE: &[&str] = &[
     "rand::",
 ];
 
-/// Files that may start tasks or threads: the daemon, and what starts one task for each connection.
-const STARTERS: &[&str] =
-    &["daemon/", "cli/", "net/workers.rs", "proxy/", "dns/tcp.rs", "admin/server.rs", "net/rtnl.rs"];
+/// Files that may start tasks or threads: the daemon, and what starts one task for each connection or socket.
+const STARTERS: &[&str] = &[
+    "daemon/",
+    "cli/",
+    "net/workers.rs",
+    "proxy/",
+    "dns/tcp.rs",
+    "dns/forward/mod.rs",
+    "admin/server.rs",
+    "net/rtnl.rs",
+];
 
 /// Lines that a file of the house may have, and one that is a list of cases.
 const LINES_MAX: usize = 400;

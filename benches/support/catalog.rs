@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use teal::model::{
     AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
-    ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
+    ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route,
+    Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::build::Addresses;
 
@@ -77,7 +77,10 @@ fn settings() -> Settings {
             zones: vec![Zone::parse("local").expect("a zone")],
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
+            forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings { pool, route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },

@@ -58,6 +58,24 @@ pub struct DnsReport {
     pub listen: Vec<SocketAddr>,
     /// The first is primary.
     pub zones: Vec<String>,
+    /// Who is asked for names of others, in the order of the configuration.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamReport>,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamReport {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The domain that it is asked for; absent for all names that have no upstreams of their own.
+    pub domain: Option<String>,
+    /// `up`, `down` after failures in a row, or `looping` when it sends questions back to teal.
+    pub state: String,
+    /// The smoothed time of its answers, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// What went wrong last, and when.
+    pub last_error: Option<String>,
 }
 
 /// Connections of the whole process.
@@ -280,4 +298,38 @@ pub struct JournalReport {
 pub struct ErrorReport {
     /// Why, and what to do.
     pub error: String,
+}
+
+/// `POST /v1/dns/query`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsQueryReport {
+    /// The name, with its last dot.
+    pub name: String,
+    /// The type that was asked for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where the answer comes from: the label `scope` of `teal_dns_queries_total`.
+    pub scope: String,
+    /// Absent where there was no answer.
+    pub rcode: Option<String>,
+    /// Of all sections, without the OPT.
+    pub records: Vec<DnsRecordReport>,
+    /// Why it is answered so.
+    pub why: String,
+}
+
+/// A record of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecordReport {
+    /// `answer`, `authority` or `additional`.
+    pub section: String,
+    /// The owner.
+    pub name: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The data, as in a zone file.
+    pub data: String,
 }

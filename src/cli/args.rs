@@ -1,5 +1,6 @@
 //! Arguments as written.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,8 +39,45 @@ pub enum Command {
     Drain(DrainArguments),
     /// Show what was changed at run time, by whom and why
     Journal(JournalArguments),
+    /// Ask the running daemon about a name, and where the answer comes from
+    Dns(DnsArguments),
     /// Add or remove the local route of the VIP pool
     Route(RouteArguments),
+}
+
+/// `teal dns`
+#[derive(Debug, Args)]
+pub struct DnsArguments {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: DnsVerb,
+}
+
+/// What to do about names.
+#[derive(Debug, Subcommand)]
+pub enum DnsVerb {
+    /// Ask as a client would; exits with 1 unless the answer is NOERROR
+    Query(DnsQueryArguments),
+}
+
+/// `teal dns query`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: teal dns query servicea.local AAAA")]
+pub struct DnsQueryArguments {
+    /// The whole name
+    pub name: String,
+    /// The type, such as AAAA, SRV or TYPE65 [default: A]
+    #[arg(value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// As if this address asked
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 /// `teal weight`

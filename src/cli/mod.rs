@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod dns;
 pub mod drain;
 pub mod endpoint;
 pub mod exit;
@@ -42,6 +43,7 @@ pub fn main() -> Exit {
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
         Command::Drain(drain) => drain::drain(&drain),
         Command::Journal(journal) => journal::journal(&journal),
+        Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
     }
 }

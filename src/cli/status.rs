@@ -117,6 +117,12 @@ fn head(report: &StatusReport) -> String {
         report.dns.zones.join(", "),
         report.vip_pool
     );
+    for upstream in &report.dns.upstreams {
+        let domain = upstream.domain.as_ref().map(|domain| format!(" for {domain}")).unwrap_or_default();
+        let rtt = upstream.rtt_ms.map(|rtt| format!(", {rtt:.1} ms")).unwrap_or_default();
+        let error = upstream.last_error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+        let _ = writeln!(text, "upstream {}{domain}: {}{rtt}{error}", upstream.address, upstream.state);
+    }
     text
 }
 

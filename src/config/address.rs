@@ -159,7 +159,7 @@ fn is_hostname(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
 }
 
-fn is_broadcast(ip: IpAddr) -> bool {
+pub(super) fn is_broadcast(ip: IpAddr) -> bool {
     ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 

@@ -7,7 +7,8 @@ use super::policy::PolicyDraft;
 use super::source::Place;
 use super::walk::Placed;
 use crate::model::{
-    AppName, ColorName, Endpoint, Port, ProxyProtocol, ServiceName, Settings, VipPool, Weight,
+    AppName, ColorName, Domain, Endpoint, Port, ProxyProtocol, RecordData, RecordName, ServiceName, Settings,
+    VipPool, Weight,
 };
 
 /// Everything that was read.
@@ -29,13 +30,38 @@ pub(super) struct SettingsDraft {
     pub(super) pool: Option<VipPool>,
     /// Absent when the default applies.
     pub(super) pool_place: Option<Place>,
+    /// Upstreams that are addresses.
+    pub(super) upstreams: Vec<Placed<SocketAddr>>,
+    /// Domains with upstreams of their own.
+    pub(super) forwarded: Vec<Placed<Domain>>,
     /// Listeners of DNS and metrics.
     pub(super) listeners: Vec<Listener>,
+    /// In the order of the file.
+    pub(super) records: Vec<RecordDraft>,
+}
+
+/// A name of `[dns.records]`.
+#[derive(Debug)]
+pub(super) struct RecordDraft {
+    pub(super) name: Placed<RecordName>,
+    /// Its table.
+    pub(super) place: Place,
+    pub(super) data: RecordData,
+    /// Its A records, each where it is written.
+    pub(super) v4: Vec<(Ipv4Addr, Place)>,
 }
 
 impl SettingsDraft {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { pool: Some(settings.vip.pool), settings, pool_place: None, listeners: Vec::new() }
+        Self {
+            pool: Some(settings.vip.pool),
+            settings,
+            pool_place: None,
+            upstreams: Vec::new(),
+            forwarded: Vec::new(),
+            listeners: Vec::new(),
+            records: Vec::new(),
+        }
     }
 
     /// Adds the listeners of which the file says nothing, so that nothing else takes their address.

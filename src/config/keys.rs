@@ -47,11 +47,31 @@ pub(super) const DNS: Schema = Schema {
         key("zones", "[\"local\"]"),
         key("ttl", "\"30s\""),
         key("negative_ttl", "\"5s\""),
-        key("upstreams", "[]"),
+        key("upstreams", "[\"system\"]"),
+        key("forward", "{ \"corp.example\" = { upstreams = [\"192.0.2.53\"] } }"),
+        key("max_forwards", "1000"),
+        key("forward_rate_per_source", "\"1000/s\""),
         key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+        key("log_queries", "true"),
+        key("log_one_in", "100"),
+        key("records", "[dns.records.\"printer.local\"]"),
     ],
-    later: &["forward", "records"],
+    later: &[],
 };
+
+pub(super) const RECORD: Schema = Schema {
+    name: "a record",
+    keys: &[
+        key("a", "[\"192.0.2.10\"]"),
+        key("aaaa", "[\"2001:db8::10\"]"),
+        key("cname", "\"servicea.local\""),
+        key("txt", "[\"some text\"]"),
+    ],
+    later: &[],
+};
+
+pub(super) const FORWARD: Schema =
+    Schema { name: "a forwarded domain", keys: &[key("upstreams", "[\"192.0.2.53\"]")], later: &[] };
 
 pub(super) const VIP: Schema = Schema {
     name: "`[vip]`",
@@ -205,9 +225,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 15] = [
-    &ROOT, &DNS, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE, &HEALTH, &OUTLIER,
-    &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 17] = [
+    &ROOT, &DNS, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE,
+    &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

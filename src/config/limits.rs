@@ -78,6 +78,15 @@ fn number_or_off(value: &Value<'_>, findings: &mut Findings) -> Option<OrOff<Non
     NonZeroU32::new(number.value).map(OrOff::At)
 }
 
+/// A rate on top of `base`; nothing where `"off"` is written.
+pub(super) fn rate_over(
+    base: Option<AcceptRate>,
+    value: &Value<'_>,
+    findings: &mut Findings,
+) -> Option<AcceptRate> {
+    OrOff::over(rate_or_off(value, findings), base)
+}
+
 fn rate_or_off(value: &Value<'_>, findings: &mut Findings) -> Option<OrOff<AcceptRate>> {
     let text = value.string(findings)?;
     if text.value == "off" {
@@ -88,7 +97,7 @@ fn rate_or_off(value: &Value<'_>, findings: &mut Findings) -> Option<OrOff<Accep
     }
     let title = format!("`{}` cannot be {}", value.key, quote(text.value));
     findings.report(Diagnostic::error(title, text.place, "not a rate").help(format!(
-        "Write how many connections in a second or a minute, 1 to {RATE_MAX}: `{} = \"1000/s\"` or \
+        "Write how many in a second or a minute, 1 to {RATE_MAX}: `{} = \"1000/s\"` or \
          `\"60/m\"`; `\"off\"` means as many as come.",
         value.key
     )))

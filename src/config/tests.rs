@@ -219,14 +219,15 @@ fn a_finding_in_one_line_begins_with_its_place() {
     assert_eq!(line, "conf/teal.toml:2:7: error: `ttl` needs a unit");
 }
 
-/// The example with its commented keys as keys.
+/// The example with its commented keys as keys, and sections as sections.
 fn example_in_full() -> String {
     let lines = EXAMPLE.lines().map(|line| {
         let inner = line.strip_prefix("# ").unwrap_or(line);
         let is_key = inner
             .split_once(" = ")
             .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-        if is_key { inner } else { line }
+        let is_header = inner.starts_with("[dns.") && inner.ends_with(']');
+        if is_key || is_header { inner } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -237,8 +238,11 @@ fn the_example_file_shows_every_key_in_its_place() {
     assert_eq!(survive(&text), []);
     let root: toml::Table = text.parse().expect("TOML");
     let service = &root["services"]["servicea"];
-    let places: [(&keys::Schema, Vec<&toml::Value>); 14] = [
+    let records = &root["dns"]["records"];
+    let places: [(&keys::Schema, Vec<&toml::Value>); 16] = [
         (&keys::DNS, vec![&root["dns"]]),
+        (&keys::FORWARD, vec![&root["dns"]["forward"]["corp.example"]]),
+        (&keys::RECORD, vec![&records["printer.local"], &records["www.local"]]),
         (&keys::VIP, vec![&root["vip"]]),
         (&keys::METRICS, vec![&root["metrics"]]),
         (&keys::ADMIN, vec![&root["admin"]]),

@@ -16,6 +16,7 @@ pub mod reload;
 pub mod resolver;
 pub mod start;
 pub mod stop;
+pub mod system_servers;
 pub mod systemd;
 pub mod watchdog;
 

@@ -39,9 +39,10 @@ pub(super) enum Wildcard {
 
 /// The address that was asked, on a wildcard socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AskedAt {
+pub enum AskedAt {
     /// The one that the socket is bound to, or unknown: the kernel chooses.
     Bound,
+    /// This one.
     V4(Ipv4Addr),
     /// With the interface, which a link-local address needs.
     V6(Ipv6Addr, u32),
@@ -79,6 +80,8 @@ struct Facts {
 pub(super) struct Datagram<'a> {
     /// Absent if it was larger than teal takes.
     pub(super) packet: Option<&'a [u8]>,
+    /// As much of it as teal takes.
+    pub(super) begin: &'a [u8],
     pub(super) peer: SocketAddr,
     pub(super) asked_at: AskedAt,
 }
@@ -112,10 +115,10 @@ impl Received {
 
     /// What the last call received.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = Datagram<'_>> {
-        self.facts.iter().zip(self.octets.chunks_exact(DATAGRAM_OCTETS_MAX)).map(|(facts, octets)| Datagram {
-            packet: if facts.cut { None } else { octets.get(..facts.octets) },
-            peer: facts.peer,
-            asked_at: facts.asked_at,
+        self.facts.iter().zip(self.octets.chunks_exact(DATAGRAM_OCTETS_MAX)).map(|(facts, octets)| {
+            let begin = octets.get(..facts.octets).unwrap_or(octets);
+            let packet = (!facts.cut).then_some(begin);
+            Datagram { packet, begin, peer: facts.peer, asked_at: facts.asked_at }
         })
     }
 }
@@ -208,7 +211,7 @@ impl Replies {
     }
 
     fn send_together(&self, socket: &UdpSocket, first: usize) -> io::Result<usize> {
-        let slots = &self.slots[first..self.used];
+        let slots = &self.slots[first..self.used.min(first + BATCH)];
         let slot = |index: usize| slots.get(index).unwrap_or(&slots[0]);
         let peers: [SocketAddrAny; BATCH] = std::array::from_fn(|index| slot(index).peer.as_any());
         let octets: [[IoSlice<'_>; 1]; BATCH] =

@@ -1,6 +1,6 @@
 //! What is counted about queries. Handles are resolved at first use and kept.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::Counter;
@@ -60,9 +60,14 @@ const TRANSPORTS: usize = 2;
 const DROP_REASONS: usize = 7;
 
 /// The counters of DNS. A series appears with its first value. Make it after the recorder is
-/// installed: a counter that was resolved before counts into nothing.
-#[derive(Debug)]
+/// installed: a counter that was resolved before counts into nothing. Clones count together.
+#[derive(Debug, Clone)]
 pub struct DnsMetrics {
+    cells: Arc<Cells>,
+}
+
+#[derive(Debug)]
+struct Cells {
     queries: [[[OnceLock<Counter>; TRANSPORTS]; RCODES]; SCOPES],
     dropped: [OnceLock<Counter>; DROP_REASONS],
     duration: HistogramCell,
@@ -71,14 +76,15 @@ pub struct DnsMetrics {
 impl DnsMetrics {
     /// `duration`: the cell of [`crate::telemetry::names::DNS_QUERY_DURATION`].
     pub fn new(duration: HistogramCell) -> Self {
-        Self { queries: Default::default(), dropped: Default::default(), duration }
+        let cells = Cells { queries: Default::default(), dropped: Default::default(), duration };
+        Self { cells: Arc::new(cells) }
     }
 
     /// Counts what became of a packet.
     pub fn count(&self, verdict: Verdict, transport: Transport) {
         match verdict {
             Verdict::Reply(scope, rcode) => {
-                let cell = &self.queries[scope as usize][rcode as usize][transport as usize];
+                let cell = &self.cells.queries[scope as usize][rcode as usize][transport as usize];
                 let counter = cell.get_or_init(|| {
                     metrics::counter!(
                         DNS_QUERIES.name, "scope" => scope.label(), "rcode" => rcode.label(),
@@ -87,13 +93,15 @@ impl DnsMetrics {
                 });
                 counter.increment(1);
             }
+            // Counted by who answers it.
+            Verdict::Forward(_) => {}
             Verdict::Drop(reason) => self.drop(Dropped::Packet(reason)),
         }
     }
 
     /// Counts a packet or connection that gets nothing.
     pub fn drop(&self, reason: Dropped) {
-        let counter = self.dropped[reason.index()]
+        let counter = self.cells.dropped[reason.index()]
             .get_or_init(|| metrics::counter!(DNS_DROPPED.name, "reason" => reason.label()));
         counter.increment(1);
     }
@@ -101,7 +109,7 @@ impl DnsMetrics {
     /// Counts how long `queries` took that were answered together.
     pub fn observe(&self, took: Duration, queries: usize) {
         if queries > 0 {
-            self.duration.observe_times(took, queries as u64);
+            self.cells.duration.observe_times(took, queries as u64);
         }
     }
 

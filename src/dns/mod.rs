@@ -2,14 +2,22 @@
 //!
 //! `daemon` binds with [`bind()`] and runs [`udp::run`] and [`tcp::run`] with one [`Dns`]. Moving
 //! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
-//! three places. Names outside the zones are refused; nothing is forwarded.
+//! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
+//! three places. What has to be asked elsewhere is handed over ([`later`]), to [`forward`](mod@forward).
 
 pub mod answer;
+pub mod ask;
 mod batch;
 pub mod bind;
+mod chase;
+mod explain;
+pub mod forward;
+pub mod later;
+pub mod log;
 pub mod metrics;
 mod odd;
 pub mod reply;
+mod session;
 pub mod tcp;
 pub mod udp;
 pub mod wire;
@@ -21,11 +29,15 @@ use arc_swap::ArcSwap;
 
 pub use answer::{Asked, DropReason, Scope, Source, Verdict, answer};
 pub use bind::{BindError, Bound, bind};
+pub use explain::explain;
+pub use forward::Forwarder;
+pub use later::{Forward, Outside, WayBack};
+pub use log::{Logged, QueryLog};
 pub use metrics::DnsMetrics;
 pub use reply::{Rcode, Transport};
 
 use crate::model::HostNetworks;
-use crate::state::{Snapshot, SnapshotCell};
+use crate::state::{Problems, Snapshot, SnapshotCell};
 
 /// What every DNS socket shares.
 #[derive(Debug)]
@@ -38,12 +50,49 @@ pub struct Dns {
     pub metrics: DnsMetrics,
     /// Bounds of TCP connections, over all listeners.
     pub tcp: tcp::Connections,
+    /// Where lines about queries go.
+    pub log: QueryLog,
+    /// Asks upstreams.
+    pub upstreams: Arc<Forwarder>,
+    /// Takes what has to be asked elsewhere: [`Self::upstreams`].
+    pub forwarder: Box<dyn Forward>,
 }
 
 impl Dns {
-    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default.
+    /// Everything that DNS needs, with the bounds that [`tcp::Limits`] has by default. What is counted about
+    /// upstreams is shown nowhere, unless the forwarder is replaced.
     pub fn new(snapshot: SnapshotCell, host: Arc<ArcSwap<HostNetworks>>, metrics: DnsMetrics) -> Self {
-        Self { snapshot, host, metrics, tcp: tcp::Connections::default() }
+        let upstreams = Forwarder::new(metrics.clone(), Arc::default(), Problems::default());
+        let upstreams = Arc::new(upstreams);
+        Self {
+            snapshot,
+            host,
+            metrics,
+            tcp: tcp::Connections::default(),
+            log: QueryLog::default(),
+            forwarder: Box::new(Arc::clone(&upstreams)),
+            upstreams,
+        }
+    }
+
+    /// The same with another forwarder.
+    #[must_use]
+    pub fn with_forwarder(mut self, forwarder: Forwarder) -> Self {
+        self.upstreams = Arc::new(forwarder);
+        self.forwarder = Box::new(Arc::clone(&self.upstreams));
+        self
+    }
+
+    /// Every upstream as it is now.
+    pub fn upstreams(&self) -> Vec<forward::UpstreamStatus> {
+        self.upstreams.status(&self.snapshot.load(), &self.host.load())
+    }
+
+    /// Writes a line about a query, where queries are logged.
+    pub fn log(&self, snapshot: &Snapshot, query: &Logged<'_>) {
+        if let Some(one_in) = snapshot.catalog.settings.dns.log_one_in {
+            self.log.note(one_in, query);
+        }
     }
 }
 

@@ -8,12 +8,12 @@ pub const UDP_PAYLOAD_OCTETS_MAX: u16 = 1232;
 /// UDP payload that everybody takes (RFC 1035 §4.2.1; smaller values are treated so, RFC 6891 §6.2.3).
 pub const UDP_PAYLOAD_OCTETS_MIN: u16 = 512;
 
-const QR: u16 = 0x8000;
-const AA: u16 = 0x0400;
-const TC: u16 = 0x0200;
-const RA: u16 = 0x0080;
+pub(super) const QR: u16 = 0x8000;
+pub(super) const AA: u16 = 0x0400;
+pub(super) const TC: u16 = 0x0200;
+pub(super) const RA: u16 = 0x0080;
 /// Opcode, RD and CD come back as they were sent (RFC 1035 §4.1.1, RFC 4035 §3.2.2).
-const COPIED: u16 = 0x7800 | 0x0100 | 0x0010;
+pub(super) const COPIED: u16 = 0x7800 | 0x0100 | 0x0010;
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,29 +52,43 @@ pub enum Rcode {
     NoError,
     /// The query cannot be understood.
     FormErr,
+    /// Nobody could be asked, or nobody knew.
+    ServFail,
     /// The name does not exist.
     NxDomain,
     /// The opcode is not served.
     NotImp,
     /// teal does not answer this, or not to this client.
     Refused,
+    /// A name that DNAME makes is too long (RFC 6672 §2.2).
+    YxDomain,
     /// The EDNS version is not served.
     BadVers,
 }
 
 impl Rcode {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 6] =
-        [Self::NoError, Self::FormErr, Self::NxDomain, Self::NotImp, Self::Refused, Self::BadVers];
+    pub const ALL: [Self; 8] = [
+        Self::NoError,
+        Self::FormErr,
+        Self::ServFail,
+        Self::NxDomain,
+        Self::NotImp,
+        Self::Refused,
+        Self::YxDomain,
+        Self::BadVers,
+    ];
 
     /// The number.
     pub fn code(self) -> u16 {
         match self {
             Self::NoError => 0,
             Self::FormErr => 1,
+            Self::ServFail => 2,
             Self::NxDomain => 3,
             Self::NotImp => 4,
             Self::Refused => 5,
+            Self::YxDomain => 6,
             Self::BadVers => 16,
         }
     }
@@ -84,9 +98,11 @@ impl Rcode {
         match self {
             Self::NoError => "NOERROR",
             Self::FormErr => "FORMERR",
+            Self::ServFail => "SERVFAIL",
             Self::NxDomain => "NXDOMAIN",
             Self::NotImp => "NOTIMP",
             Self::Refused => "REFUSED",
+            Self::YxDomain => "YXDOMAIN",
             Self::BadVers => "BADVERS",
         }
     }
@@ -95,16 +111,29 @@ impl Rcode {
 /// Further words about an error (RFC 8914 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtendedError {
+    /// teal is at one of its own bounds.
+    Other = 0,
     /// The client may not ask.
     Prohibited = 18,
     /// The name is in none of the zones.
     NotAuthoritative = 20,
+    /// No upstream has answered in time, or none wants to.
+    NoReachableAuthority = 22,
+    /// The network has no way to any upstream.
+    NetworkError = 23,
 }
 
 impl ExtendedError {
     /// The INFO-CODE.
     pub fn code(self) -> u16 {
         self as u16
+    }
+
+    /// The option that carries it (RFC 8914 §2).
+    pub(super) fn option(self) -> [u8; 6] {
+        let [code_high, code_low] = self.code().to_be_bytes();
+        let [option_high, option_low] = OPTION_EXTENDED_ERROR.to_be_bytes();
+        [option_high, option_low, 0, 2, code_high, code_low]
     }
 }
 
@@ -143,7 +172,7 @@ pub struct Reply<'a> {
 }
 
 /// Octets of an OPT without options.
-const OPT_OCTETS: usize = 11;
+pub(super) const OPT_OCTETS: usize = 11;
 
 impl<'a> Reply<'a> {
     /// Begins the reply to `header` in `out`, which is emptied.
@@ -212,18 +241,20 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Root, type, our payload, high bits of the rcode, version 0, DO, options (RFC 6891 §6.1.2).
     fn write_opt(&mut self, opt: Opt, rcode: Rcode, error: Option<ExtendedError>) {
-        let [payload_high, payload_low] = UDP_PAYLOAD_OCTETS_MAX.to_be_bytes();
-        let rcode_high = (rcode.code() >> 4).to_be_bytes()[1];
-        let dnssec_ok = if opt.dnssec_ok { 0x80 } else { 0 };
-        let options_octets = if error.is_some() { 6 } else { 0 };
-        self.out.extend_from_slice(&[0, 0, 41, payload_high, payload_low, rcode_high, 0, dnssec_ok, 0]);
-        self.out.extend_from_slice(&[0, options_octets]);
-        if let Some(error) = error {
-            for word in [OPTION_EXTENDED_ERROR, 2, error.code()] {
-                self.out.extend_from_slice(&word.to_be_bytes());
-            }
-        }
+        let option = error.map(ExtendedError::option);
+        append_opt(self.out, rcode.code(), opt.dnssec_ok, option.as_ref().map_or(&[], |option| &option[..]));
     }
+}
+
+/// Appends an OPT: root, type, our payload, high bits of the rcode, version 0, DO, options (RFC 6891
+/// §6.1.2), which have 65,535 octets at most.
+pub(super) fn append_opt(out: &mut Vec<u8>, rcode: u16, dnssec_ok: bool, options: &[u8]) {
+    let [payload_high, payload_low] = UDP_PAYLOAD_OCTETS_MAX.to_be_bytes();
+    let rcode_high = (rcode >> 4).to_be_bytes()[1];
+    let flags = if dnssec_ok { 0x80 } else { 0 };
+    let octets = u16::try_from(options.len()).expect("options come from one message");
+    out.extend_from_slice(&[0, 0, 41, payload_high, payload_low, rcode_high, 0, flags, 0]);
+    out.extend_from_slice(&octets.to_be_bytes());
+    out.extend_from_slice(options);
 }

@@ -13,11 +13,12 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Asked, Verdict, answer};
+use super::answer::{Asked, Scope, Verdict, answer};
 use super::batch::{BATCH, Received, Replies, Wildcard};
-use super::metrics::Dropped;
+use super::later::{Outside, WayBack};
+use super::metrics::{DnsMetrics, Dropped};
 use super::reply::Transport;
-use super::{Dns, source_of};
+use super::{Dns, Logged, source_of};
 
 /// Batches answered after the stop, so that a client that goes on asking cannot hold it up.
 const BATCHES_AT_STOP: usize = 64;
@@ -78,7 +79,7 @@ impl UdpListener {
 pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) -> io::Result<()> {
     let mut worker = Worker {
         received: Received::new(listener.socket.local_addr()?, listener.wildcard),
-        socket: tokio::net::UdpSocket::from_std(listener.socket)?,
+        socket: Arc::new(tokio::net::UdpSocket::from_std(listener.socket)?),
         replies: Replies::default(),
         dns,
     };
@@ -117,7 +118,8 @@ enum Turn {
 }
 
 struct Worker {
-    socket: tokio::net::UdpSocket,
+    /// Shared with the queries that wait for upstreams: their replies leave from it.
+    socket: Arc<tokio::net::UdpSocket>,
     received: Received,
     replies: Replies,
     dns: Arc<Dns>,
@@ -151,7 +153,7 @@ impl Worker {
         };
         let since = Instant::now();
         self.answer();
-        self.send().await;
+        send_all(&self.socket, &self.replies, &self.dns.metrics).await;
         self.dns.metrics.observe(since.elapsed(), self.replies.len());
         if datagrams == BATCH { Turn::Full } else { Turn::Some }
     }
@@ -170,37 +172,48 @@ impl Worker {
             let source = source_of(datagram.peer.ip(), &snapshot, &host);
             let asked = Asked { transport: Transport::Udp, source };
             let reply = self.replies.next(datagram.peer, datagram.asked_at);
-            let verdict = answer(packet, asked, &snapshot.answers, reply);
+            let mut verdict = answer(packet, asked, &snapshot.answers, reply);
+            if let Verdict::Forward(domain) = verdict {
+                let (packet, transport, source) = (packet, Transport::Udp, datagram.peer.ip());
+                let (snapshot, host) = (&**snapshot, &**host);
+                let query = Outside { packet, transport, source, domain, snapshot, host };
+                let (socket, peer, from) = (Arc::clone(&self.socket), datagram.peer, datagram.asked_at);
+                let answered = self.dns.forwarder.forward(&query, WayBack::Udp { socket, peer, from }, reply);
+                if let Some(rcode) = answered {
+                    verdict = Verdict::Reply(Scope::Forwarded, rcode);
+                }
+            }
             metrics.count(verdict, Transport::Udp);
-            if matches!(verdict, Verdict::Drop(_)) {
+            let (source, octets) = (datagram.peer.ip(), reply.len());
+            self.dns.log(&snapshot, &Logged { packet, source, transport: Transport::Udp, verdict, octets });
+            if !matches!(verdict, Verdict::Reply(..)) {
                 self.replies.take_back();
             }
         }
     }
+}
 
-    /// Sends the replies. One that the kernel refuses does not hold up the others.
-    async fn send(&mut self) {
-        let mut done = 0;
-        while done < self.replies.len() {
-            match self.socket.try_io(Interest::WRITABLE, || self.replies.send(&self.socket, done)) {
-                Ok(sent) => done += sent,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = tokio::time::timeout(SEND_PATIENCE, self.socket.writable()).await;
-                    if writable.is_err() {
-                        self.give_up(&error);
-                        done += 1;
-                    }
-                }
-                Err(error) => {
-                    self.give_up(&error);
+/// Sends replies. One that the kernel refuses does not hold up the others.
+pub(super) async fn send_all(socket: &tokio::net::UdpSocket, replies: &Replies, metrics: &DnsMetrics) {
+    let give_up = |error: &io::Error| {
+        tracing::debug!(%error, "cannot send a DNS reply");
+        metrics.drop(Dropped::Send);
+    };
+    let mut done = 0;
+    while done < replies.len() {
+        match socket.try_io(Interest::WRITABLE, || replies.send(socket, done)) {
+            Ok(sent) => done += sent,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let writable = tokio::time::timeout(SEND_PATIENCE, socket.writable()).await;
+                if writable.is_err() {
+                    give_up(&error);
                     done += 1;
                 }
             }
+            Err(error) => {
+                give_up(&error);
+                done += 1;
+            }
         }
-    }
-
-    fn give_up(&self, error: &io::Error) {
-        tracing::debug!(%error, "cannot send a DNS reply");
-        self.dns.metrics.drop(Dropped::Send);
     }
 }

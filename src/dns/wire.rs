@@ -12,7 +12,7 @@ pub const NAME_OCTETS_MAX: usize = 255;
 const LABEL_OCTETS_MAX: u8 = 63;
 /// Octets of a record whose owner is the root and which has no data.
 const RECORD_OCTETS_MIN: usize = 11;
-const TYPE_OPT: u16 = 41;
+pub(super) const TYPE_OPT: u16 = 41;
 
 /// The header (RFC 1035 §4.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +37,24 @@ impl Header {
         self.flags & 0x8000 != 0
     }
 
+    /// RD.
+    pub fn recursion(&self) -> Recursion {
+        if self.flags & 0x0100 != 0 { Recursion::Desired } else { Recursion::NotDesired }
+    }
+
     /// Whether the opcode is QUERY.
     pub fn is_query(&self) -> bool {
         self.flags & 0x7800 == 0
     }
+}
+
+/// Whether names may be asked elsewhere to answer a query (RFC 1035 §4.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recursion {
+    /// The client wants an answer, wherever it comes from.
+    Desired,
+    /// It wants what is known here. Such a query is never passed on.
+    NotDesired,
 }
 
 /// The one question of a query.
@@ -165,7 +179,7 @@ fn read_opt(record: &[u8]) -> Rest {
     Rest::Plain(Some(Opt { payload_octets, dnssec_ok: flags & 0x80 != 0 }))
 }
 
-fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     let pair = bytes.get(at..at + 2)?;
     Some(u16::from_be_bytes([pair[0], pair[1]]))
 }

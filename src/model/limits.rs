@@ -16,7 +16,7 @@ pub struct ConnectionLimits {
     pub rate: Option<AcceptRate>,
 }
 
-/// So many new connections in such a time; what was not used is saved up for one such time.
+/// So many new connections, or queries, in such a time; what was not used is saved up for one such time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptRate {
     /// How many.

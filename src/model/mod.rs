@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod forward;
 pub mod health;
 pub mod limits;
 pub mod name;
@@ -17,11 +18,12 @@ pub use access::{AllowFrom, HostNetworks, Source};
 pub use catalog::{
     Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, ProxyProtocol, Service,
 };
+pub use forward::{ForwardSettings, Upstream};
 pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outlier, StatusSet};
 pub use limits::{AcceptRate, ConnectionLimits};
-pub use name::{AppName, ColorName, NameError, PortName, ServiceName, Zone};
+pub use name::{AppName, ColorName, Domain, NameError, PortName, RecordName, ServiceName, Zone};
 pub use settings::{
-    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
-    Settings, VipPool, VipSettings,
+    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, RecordData, ReloadSettings,
+    Route, Settings, VipPool, VipSettings,
 };
 pub use weight::{EndpointWeight, Weight, WeightError};

@@ -1,13 +1,16 @@
 //! What configures the daemon itself: DNS, VIP pool, metrics, control socket, reload, limits.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use super::access::AllowFrom;
-use super::name::Zone;
+use super::forward::ForwardSettings;
+use super::name::{RecordName, Zone};
 
 /// Everything outside `[apps]`, `[services]` and `[defaults]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +42,30 @@ pub struct DnsSettings {
     pub ttl: Duration,
     /// TTL of negative answers (RFC 2308 §5), whole seconds.
     pub negative_ttl: Duration,
+    /// Where names outside the zones are asked.
+    pub forward: ForwardSettings,
     /// Who may ask; others get REFUSED.
     pub allow_from: AllowFrom,
+    /// Records of the operator's own, each name in one of the zones.
+    pub records: BTreeMap<RecordName, RecordData>,
+    /// One answered query of so many has a line in the log; none when absent.
+    pub log_one_in: Option<NonZeroU32>,
+}
+
+/// What a name of `[dns.records]` has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordData {
+    /// CNAME: another name for this one, and no other record (RFC 1034 §3.6.2).
+    Alias(RecordName),
+    /// At least one record.
+    Records {
+        /// A.
+        v4: Vec<Ipv4Addr>,
+        /// AAAA.
+        v6: Vec<Ipv6Addr>,
+        /// TXT, one record each.
+        texts: Vec<String>,
+    },
 }
 
 /// The network that VIPs are taken from.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
 use super::catalog::{Catalog, Color, Endpoint, Policy, Port, Service};
+use super::forward::ForwardSettings;
 use super::health::HealthCheck;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
@@ -23,7 +24,10 @@ pub fn settings() -> Settings {
             zones: vec![Zone::parse("local").expect("a label")],
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
+            forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
+            records: std::collections::BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings {
             pool: VipPool("127.80.0.0/16".parse().expect("a network")),

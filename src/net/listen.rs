@@ -63,6 +63,20 @@ impl Listener {
         set_keepalive(&SockRef::from(&*self.socket), options.keepalive)
     }
 
+    /// [`Self::ignore_new`], where the kernel lets us. Where it does not, the log says so.
+    pub fn ignore_new_or_say(&self) {
+        let address = self.address;
+        match self.ignore_new() {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(%address, "a closing listener cannot ignore new connections without CAP_NET_ADMIN");
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "a closing listener cannot ignore new connections");
+            }
+        }
+    }
+
     /// Ignores connections that begin from now on, for all clones: their SYN is dropped, so closing the
     /// socket a moment later lets the client's next SYN be refused, where it would otherwise have reset
     /// a connection that already stood. Handshakes that have begun still end up in the queue.

@@ -6,6 +6,7 @@
 
 pub mod answers;
 mod answers_build;
+mod answers_own;
 pub mod build;
 pub mod change;
 pub mod collect;
@@ -28,11 +29,12 @@ pub mod reasons;
 pub mod records;
 pub mod slow_start;
 pub mod snapshot;
+mod special;
 mod successor;
 pub mod vip;
 pub mod writer;
 
-pub use answers::{Answers, Lookup, Records};
+pub use answers::{Answers, Forwards, Lookup, Records};
 pub use change::{ChangeError, Outcome};
 pub use color::{ColorLive, PortLive};
 pub use connections::{Asked, Connection, CutReason, OpenConnections, Why};

@@ -58,6 +58,12 @@ pub struct Series {
 /// Sets one gauge.
 pub type SetGauge<'a> = dyn FnMut(Family, Labels<'_>, f64) + 'a;
 
+impl std::fmt::Debug for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Series").finish_non_exhaustive()
+    }
+}
+
 impl Default for Series {
     fn default() -> Self {
         Self { registry: Registry::new(Cells), replacing: Mutex::default() }

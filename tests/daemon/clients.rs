@@ -24,6 +24,7 @@ pub fn resolve(server: SocketAddr, name: &str) -> Vec<Ipv4Addr> {
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket.connect(server).unwrap();
     let mut message = Message::query();
+    message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
     socket.send(&message.to_vec().unwrap()).unwrap();
     let mut buffer = [0; 1232];

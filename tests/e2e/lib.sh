@@ -135,6 +135,7 @@ head_of_config() {
     cat <<END
 [dns]
 listen = ["127.0.0.1:$DNS_PORT"]
+upstreams = []
 [vip]
 pool = "$POOL_NET.0.0/16"
 [metrics]

@@ -11,9 +11,9 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
-    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route, Service,
-    ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings, Weight, Zone,
+    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Domain, Endpoint, EndpointWeight,
+    ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route,
+    Service, ServiceName, Settings, Source as AllowedSource, Upstream, VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -24,7 +24,9 @@ pub const SOA: u16 = 6;
 pub const PTR: u16 = 12;
 pub const TXT: u16 = 16;
 pub const AAAA: u16 = 28;
+pub const CNAME: u16 = 5;
 pub const SRV: u16 = 33;
+pub const SVCB: u16 = 64;
 pub const HTTPS: u16 = 65;
 pub const IXFR: u16 = 251;
 pub const AXFR: u16 = 252;
@@ -43,7 +45,10 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             zones: zones.iter().map(|zone| Zone::parse(zone).unwrap()).collect(),
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
+            forward: ForwardSettings::off(),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings { pool: VipPool(pool.parse().unwrap()), route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },
@@ -99,6 +104,16 @@ impl World {
         let addresses = addresses.collect();
         let catalog = Catalog { settings, services, apps: BTreeMap::new(), hash: String::new() };
         Self { catalog, addresses }
+    }
+
+    /// The same, where the rest of all names and these domains are asked elsewhere.
+    pub fn forwarding(mut self, domains: &[&str]) -> Self {
+        let forward = &mut self.catalog.settings.dns.forward;
+        // Servers that nobody has named: a test says who answers.
+        forward.upstreams = vec![Upstream::System];
+        let domains = domains.iter().map(|domain| (Domain::parse(domain).unwrap(), vec![Upstream::System]));
+        forward.domains = domains.collect();
+        self
     }
 
     /// servicea (port http) and serviceb (ports http, and admin twice) in `local`.

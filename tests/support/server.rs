@@ -51,11 +51,15 @@ pub fn snapshot(world: &World) -> Arc<Snapshot> {
 }
 
 pub fn dns(world: &World, limits: Limits) -> Arc<Dns> {
+    Arc::new(plain_dns(world, limits))
+}
+
+pub fn plain_dns(world: &World, limits: Limits) -> Dns {
     let metrics = DnsMetrics::new(Series::default().histogram(DNS_QUERY_DURATION, &[]));
     let cell = Arc::new(ArcSwap::from(snapshot(world)));
     let mut dns = Dns::new(cell, Arc::default(), metrics);
     dns.tcp = Connections::new(limits);
-    Arc::new(dns)
+    dns
 }
 
 /// A running server.
@@ -64,6 +68,8 @@ pub struct Server {
     pub dns: Arc<Dns>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<io::Result<()>>>,
+    /// Ends the forwarder's clock, which runs until nobody waits any more.
+    drained: CancellationToken,
 }
 
 impl Server {
@@ -81,7 +87,9 @@ impl Server {
             tokio::spawn(udp::run(bound.udp, Arc::clone(&dns), stop.clone())),
             tokio::spawn(tcp::run(bound.tcp, Arc::clone(&dns), stop.clone())),
         ];
-        Self { address: bound.address, dns, stop, tasks }
+        let drained = CancellationToken::new();
+        tokio::spawn(Arc::clone(&dns.upstreams).run(drained.clone()));
+        Self { address: bound.address, dns, stop, tasks, drained }
     }
 
     /// Asks it to stop and waits until it has.
@@ -90,6 +98,8 @@ impl Server {
         for task in self.tasks {
             within(task).await.unwrap().unwrap();
         }
+        within(self.dns.upstreams.drained()).await;
+        self.drained.cancel();
     }
 
     /// Its address, on another of the host's addresses.

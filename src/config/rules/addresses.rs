@@ -7,12 +7,13 @@ use super::super::diagnostic::{Diagnostic, Findings, quote};
 use super::super::draft::{Draft, Listener, ServiceDraft};
 use super::super::source::Place;
 use super::super::walk::Placed;
-use super::listeners;
+use super::{forward, listeners};
 use crate::model::{Endpoint, VipPool};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     check_vips(draft, findings);
     let own = OwnAddresses::of(draft);
+    forward::check(draft, &own, findings);
     for service in &draft.services {
         for endpoint in service.colors.iter().flat_map(|color| &color.endpoints) {
             findings.push_some(own.refuse(service, endpoint));
@@ -72,9 +73,9 @@ fn check_in_pool(vip: Placed<Ipv4Addr>, pool: VipPool, pool_place: Option<Place>
 }
 
 /// What must not be an endpoint, since connections would come back to teal for ever.
-struct OwnAddresses {
-    pool: Option<VipPool>,
-    pool_place: Option<Place>,
+pub(super) struct OwnAddresses {
+    pub(super) pool: Option<VipPool>,
+    pub(super) pool_place: Option<Place>,
     listeners: HashMap<SocketAddr, Listener>,
 }
 
@@ -114,7 +115,7 @@ impl OwnAddresses {
     }
 
     /// Who listens at an address: at it alone, or at every address where it is one of this host.
-    fn listener_at(&self, address: SocketAddr) -> Option<&Listener> {
+    pub(super) fn listener_at(&self, address: SocketAddr) -> Option<&Listener> {
         let everywhere = |ip: IpAddr| self.listeners.get(&SocketAddr::new(ip, address.port()));
         self.listeners.get(&address).or_else(|| {
             if !address.ip().is_loopback() {

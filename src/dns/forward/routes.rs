@@ -1,0 +1,131 @@
+//! Which upstreams a name is asked of. Which domain it is in is found by the name table.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::health;
+use super::policy::CANDIDATES_MAX;
+use super::upstream::Upstream;
+use crate::model::{self, DnsSettings, Domain, HostNetworks};
+use crate::telemetry::Series;
+
+/// Upstreams that may answer the same names, in the order of the configuration.
+#[derive(Debug)]
+pub struct Group {
+    /// [`CANDIDATES_MAX`] at most.
+    pub upstreams: Vec<Arc<Upstream>>,
+}
+
+impl Group {
+    /// The numbers of those that may be asked, the best first.
+    pub fn order(&self, now: Instant) -> Vec<u8> {
+        let healths: Vec<_> = self.upstreams.iter().map(|upstream| upstream.health()).collect();
+        health::order(healths.iter(), now)
+    }
+}
+
+/// All groups.
+#[derive(Debug, Default)]
+pub struct Routes {
+    /// For names in none of the domains.
+    pub default: Option<Arc<Group>>,
+    /// By domain, in the order of the configuration.
+    pub domains: Vec<(Domain, Arc<Group>)>,
+    upstreams: HashMap<SocketAddr, Arc<Upstream>>,
+}
+
+/// What routes are made of.
+pub struct Material<'a> {
+    /// `[dns]`
+    pub settings: &'a DnsSettings,
+    /// The servers of the host's resolv.conf.
+    pub system: &'a [SocketAddr],
+    /// The host's own addresses.
+    pub host: &'a HostNetworks,
+    /// Where series of new upstreams go.
+    pub series: &'a Arc<Series>,
+}
+
+/// An upstream that is teal itself, which is never asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own(pub SocketAddr);
+
+impl Routes {
+    /// Routes made anew. Upstreams that were there before are the same ones, with what is known about them.
+    pub fn build(&self, material: &Material<'_>) -> (Self, Vec<Own>) {
+        let mut next = Self::default();
+        let mut own = Vec::new();
+        let forward = &material.settings.forward;
+        if !forward.upstreams.is_empty() {
+            next.default = Some(self.group(&forward.upstreams, material, &mut next.upstreams, &mut own));
+        }
+        for (domain, upstreams) in &forward.domains {
+            let group = self.group(upstreams, material, &mut next.upstreams, &mut own);
+            next.domains.push((domain.clone(), group));
+        }
+        for (address, upstream) in &self.upstreams {
+            if !next.upstreams.contains_key(address) {
+                upstream.retire();
+            }
+        }
+        (next, own)
+    }
+
+    fn group(
+        &self,
+        choices: &[model::Upstream],
+        material: &Material<'_>,
+        upstreams: &mut HashMap<SocketAddr, Arc<Upstream>>,
+        own: &mut Vec<Own>,
+    ) -> Arc<Group> {
+        let mut group: Vec<Arc<Upstream>> = Vec::new();
+        let addresses = choices.iter().flat_map(|choice| match choice {
+            model::Upstream::System => material.system.to_vec(),
+            model::Upstream::At(address) => vec![*address],
+        });
+        for address in addresses {
+            if is_own(address, &material.settings.listen, material.host) {
+                own.push(Own(address));
+            } else if group.len() < CANDIDATES_MAX && !group.iter().any(|known| known.address == address) {
+                let upstream =
+                    upstreams.entry(address).or_insert_with(|| match self.upstreams.get(&address) {
+                        Some(known) => Arc::clone(known),
+                        None => Upstream::new(address, material.series),
+                    });
+                group.push(Arc::clone(upstream));
+            }
+        }
+        Arc::new(Group { upstreams: group })
+    }
+
+    /// The group for names of the domain with this index in the configuration, or of none.
+    pub fn find(&self, domain: Option<u16>) -> Option<&Arc<Group>> {
+        match domain {
+            Some(index) => self.domains.get(usize::from(index)).map(|(_, group)| group),
+            None => self.default.as_ref(),
+        }
+    }
+
+    /// All groups, with their domain where they have one.
+    pub fn groups(&self) -> impl Iterator<Item = (Option<&Domain>, &Arc<Group>)> {
+        let default = self.default.iter().map(|group| (None, group));
+        default.chain(self.domains.iter().map(|(domain, group)| (Some(domain), group)))
+    }
+
+    /// The upstream at this address.
+    pub fn upstream(&self, address: SocketAddr) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(&address)
+    }
+}
+
+/// Whether teal listens at an address, by itself or by a wildcard.
+fn is_own(address: SocketAddr, listen: &[SocketAddr], host: &HostNetworks) -> bool {
+    let of_host = |ip: IpAddr| ip.is_loopback() || host.own.contains(&ip);
+    listen.iter().any(|own| {
+        own.port() == address.port()
+            && (own.ip() == address.ip()
+                || (own.ip().is_unspecified() && own.is_ipv4() == address.is_ipv4() && of_host(address.ip())))
+    })
+}
