@@ -52,7 +52,7 @@ fn pipes(house: &House) -> (usize, usize) {
 }
 
 #[test]
-fn bulk_arrives_whole_in_both_directions_at_once_and_gives_its_pipes_back() {
+fn promise_7_bulk_arrives_whole_in_both_directions_at_once_and_gives_its_pipes_back() {
     let (house, client, served) = connected();
     let total = 48 * MIB;
     thread::scope(|scope| {
@@ -113,7 +113,7 @@ fn small_messages_after_bulk_move_at_once_and_the_pipe_goes_back() {
 }
 
 #[test]
-fn an_rst_in_the_middle_of_bulk_is_an_rst_and_drops_the_pipe() {
+fn promise_7_an_rst_in_the_middle_of_bulk_is_an_rst_and_drops_the_pipe() {
     let (house, mut client, served) = connected();
     let upload = client.try_clone().unwrap();
     let sender = thread::spawn(move || {

@@ -87,7 +87,7 @@ fn check_folder(name: &str, verdict: &str) -> usize {
 }
 
 #[test]
-fn each_broken_file_gives_its_whole_report() {
+fn promise_4_each_broken_file_gives_its_whole_report() {
     let count = check_folder("broken", "refused");
     assert!(count >= BROKEN_MIN, "only {count} broken fixtures");
 }
@@ -98,7 +98,7 @@ fn each_doubtful_file_is_taken_with_its_warnings() {
 }
 
 #[test]
-fn a_file_with_many_errors_reports_each_of_them() {
+fn promise_4_a_file_with_many_errors_reports_each_of_them() {
     let sources = sources(&folder("broken"), "many_errors");
     let (found, _) = findings(&sources);
     let errors = found.iter().filter(|finding| finding.severity == Severity::Error);

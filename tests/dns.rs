@@ -66,7 +66,7 @@ async fn a_burst_is_answered_whole() {
 }
 
 #[tokio::test]
-async fn replies_leave_from_the_address_that_was_asked() {
+async fn promise_10_replies_leave_from_the_address_that_was_asked() {
     let server = Server::start("0.0.0.0:0");
     let clients = ["127.0.0.1", "127.0.0.2", "127.1.2.3"].map(|ip| server.at(ip));
     for address in clients {
@@ -91,7 +91,7 @@ async fn replies_leave_from_the_address_that_was_asked() {
 }
 
 #[tokio::test]
-async fn replies_leave_from_the_ipv6_address_that_was_asked() {
+async fn promise_10_replies_leave_from_the_ipv6_address_that_was_asked() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         eprintln!("not run: this host has no IPv6");
         return;
@@ -199,7 +199,12 @@ async fn a_message_that_is_no_query_ends_its_connection_after_the_replies_before
     server.stop().await;
 }
 
-const QUICK: Limits = Limits { connections: 2, connections_per_source: 2, idle: Duration::from_millis(200) };
+const QUICK: Limits = Limits {
+    connections: 2,
+    connections_per_source: 2,
+    queries_under_way: 3,
+    idle: Duration::from_millis(200),
+};
 const PATIENT: Limits = Limits { idle: Duration::from_secs(3600), ..QUICK };
 
 #[tokio::test]
@@ -251,7 +256,7 @@ async fn connect_from(source: &str, server: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn above_the_bounds_newcomers_are_closed_and_places_come_back() {
+async fn promise_15_above_the_bounds_newcomers_are_closed_and_places_come_back() {
     let limits = Limits { connections: 3, ..PATIENT };
     let server = Server::start_with("127.0.0.1:0", &World::small(), limits);
     let mut open = Vec::new();

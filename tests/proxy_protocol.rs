@@ -158,7 +158,7 @@ fn what_is_no_header_is_refused_and_takes_no_turn() {
 }
 
 #[test]
-fn a_header_that_does_not_come_is_waited_for_three_seconds_under_the_limit() {
+fn promise_15_a_header_that_does_not_come_is_waited_for_three_seconds_under_the_limit() {
     let echo = Backend::echo();
     let house = House::new(vec![trusting("127.0.0.0/8", blue(1, &[echo.address]))]);
     house.plane.shared().set_connections_max(1);

@@ -85,7 +85,7 @@ fn mebibytes() -> usize {
 }
 
 #[test]
-fn no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
+fn promise_7_no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
     const CONNECTIONS: u64 = 50;
     let pieces = (mebibytes() << 20).div_ceil(PIECE_BYTES * 50);
     let backend = Backend::new(move |stream| {
@@ -121,7 +121,7 @@ fn no_byte_is_lost_added_or_reordered_in_both_directions_at_once() {
 }
 
 #[test]
-fn a_client_s_fin_leaves_the_answer_s_way_open() {
+fn promise_7_a_client_s_fin_leaves_the_answer_s_way_open() {
     let (house, mut client, mut server) = connected();
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -133,7 +133,7 @@ fn a_client_s_fin_leaves_the_answer_s_way_open() {
 }
 
 #[test]
-fn a_backend_s_fin_leaves_the_client_s_way_open() {
+fn promise_7_a_backend_s_fin_leaves_the_client_s_way_open() {
     let (house, mut client, mut server) = connected();
     server.write_all(b"greeting").unwrap();
     server.shutdown(Shutdown::Write).unwrap();
@@ -147,7 +147,7 @@ fn a_backend_s_fin_leaves_the_client_s_way_open() {
 }
 
 #[test]
-fn a_backend_s_rst_is_the_client_s_rst() {
+fn promise_7_a_backend_s_rst_is_the_client_s_rst() {
     let (house, mut client, server) = connected();
     reset(server);
     assert_eq!(read_until_reset(&mut client), 0);
@@ -155,7 +155,7 @@ fn a_backend_s_rst_is_the_client_s_rst() {
 }
 
 #[test]
-fn a_client_s_rst_is_the_backend_s_rst() {
+fn promise_7_a_client_s_rst_is_the_backend_s_rst() {
     let (house, client, mut server) = connected();
     reset(client);
     assert_eq!(read_until_reset(&mut server), 0);
@@ -163,7 +163,7 @@ fn a_client_s_rst_is_the_backend_s_rst() {
 }
 
 #[test]
-fn a_truncated_answer_never_looks_complete() {
+fn promise_7_a_truncated_answer_never_looks_complete() {
     for kib in [1, 64, 4096] {
         let (house, mut client, mut server) = connected();
         let sender = std::thread::spawn(move || {
@@ -338,6 +338,82 @@ fn a_cut_resets_both_sides_and_counts_why() {
         read_until_reset(&mut server);
         assert_closed(&house, closed);
     }
+}
+
+/// Asks every connection of a house to end once it is idle, as the end of a drain does.
+fn ask_to_end_idle(house: &House) {
+    let endpoints = house.live.endpoints();
+    assert_eq!(endpoints.iter().map(|endpoint| endpoint.live.open.ask_to_end_idle(1)).sum::<usize>(), 1);
+}
+
+#[test]
+fn an_idle_connection_at_the_end_of_its_drain_ends_by_fin_once_the_backend_says_it() {
+    let (house, mut client, mut server) = connected();
+    let (silent, mut silent_client, mut silent_server) = connected();
+    client.write_all(b"question").unwrap();
+    server.read_exact(&mut [0; 8]).unwrap();
+    server.write_all(b"answer").unwrap();
+    client.read_exact(&mut [0; 6]).unwrap();
+    ask_to_end_idle(&house);
+    ask_to_end_idle(&silent);
+    // The backend is told, and what it still says arrives before its FIN does.
+    assert_eq!(read_all(&mut server), "");
+    assert_eq!(house.open("blue"), 1, "the client hears no FIN that the backend has not said");
+    server.write_all(b"bye").unwrap();
+    drop(server);
+    assert_eq!(read_all(&mut client), "bye");
+    assert_closed(&house, ClosedReason::DrainIdle);
+    // The same where nothing was ever said. A client that speaks just then is not answered, and sees it.
+    assert_eq!(read_all(&mut silent_server), "");
+    silent_client.write_all(b"late").unwrap();
+    read_until_reset(&mut silent_client);
+    assert_closed(&silent, ClosedReason::DrainDeadline);
+}
+
+#[test]
+fn at_the_end_of_a_drain_no_fin_ends_a_connection_that_is_not_idle() {
+    // An answer is due; a side has said FIN; bytes are kept, as the client does not read.
+    let asked = connected();
+    (&asked.1).write_all(b"question").unwrap();
+    (&asked.2).read_exact(&mut [0; 8]).unwrap();
+    let half = connected();
+    half.1.shutdown(Shutdown::Write).unwrap();
+    assert_eq!((&half.2).read(&mut [0]).unwrap(), 0);
+    let stuck = connected();
+    // More than all buffers on the way.
+    let mut writer = stuck.2.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(&vec![0; 64 << 20]));
+    // One that would end shows when those three would have.
+    let idle = connected();
+    for (house, _, _) in [&asked, &half, &stuck, &idle] {
+        ask_to_end_idle(house);
+    }
+    assert_eq!((&idle.2).read(&mut [0]).unwrap(), 0);
+    let hears_nothing = |mut server: &TcpStream| {
+        server.set_nonblocking(true).unwrap();
+        server.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(hears_nothing(&asked.2), "while its answer is due");
+    for (house, mut client, _server) in [asked, half, stuck] {
+        assert_eq!(house.open("blue"), 1);
+        house.plane.cut_all(CutReason::DrainDeadline);
+        read_until_reset(&mut client);
+        assert_closed(&house, ClosedReason::DrainDeadline);
+    }
+    assert!(writing.join().unwrap().is_err());
+}
+
+#[test]
+fn a_connection_that_is_spared_is_not_ended() {
+    let (house, mut client, mut server) = connected();
+    let (clock, _clock_client, mut clock_server) = connected();
+    ask_to_end_idle(&house);
+    ask_to_end_idle(&clock);
+    house.live.endpoints().iter().for_each(|endpoint| endpoint.live.open.spare());
+    assert_eq!(clock_server.read(&mut [0]).unwrap(), 0);
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
+    assert_eq!(house.open("blue"), 1);
 }
 
 #[test]

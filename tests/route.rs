@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use teal::model::{HostNetworks, VipPool};
 use teal::net::host;
+use teal::net::ports::SourcePorts;
 use teal::net::route::{Removal, RouteError, RouteState, ensure, remove};
 use tokio_util::sync::CancellationToken;
 
@@ -178,4 +179,16 @@ fn bridges_are_followed_as_they_come_and_go() {
     assert!(!networks.load().own.contains(&"fd00:30::1".parse().unwrap()));
     stop.cancel();
     thread.join().unwrap();
+}
+
+#[test]
+fn the_source_ports_are_those_of_the_kernel() {
+    let prepare = "echo 40000 40099 >/proc/sys/net/ipv4/ip_local_port_range; \
+                   echo 40010-40019 >/proc/sys/net/ipv4/ip_local_reserved_ports; \
+                   echo 0 >/proc/sys/net/ipv4/tcp_tw_reuse;";
+    if let Place::Inside = enter("the_source_ports_are_those_of_the_kernel", prepare) {
+        let ports = SourcePorts::read();
+        assert_eq!((ports.count(), ports.contains(40_000), ports.contains(39_999)), (90, true, false));
+        assert!(ports.keeps_waiting(Ipv4Addr::LOCALHOST.into()));
+    }
 }

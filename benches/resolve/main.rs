@@ -7,6 +7,7 @@
 
 #[path = "../support/figures.rs"]
 mod figures;
+#[expect(dead_code, reason = "part of it is for other benchmarks")]
 #[path = "../support/machine.rs"]
 mod machine;
 mod servers;

@@ -147,7 +147,7 @@ fn answers(port: u16, name: &str) -> bool {
         socket.send(&query)?;
         let mut reply = [0; 1500];
         let length = socket.recv(&mut reply)?;
-        Ok(length > 12 && reply[3] & 0xf == 0 && reply[7] > 0)
+        Ok(length > 12 && reply[3].trailing_zeros() >= 4 && reply[7] > 0)
     };
     ask().unwrap_or_else(|_| {
         std::thread::sleep(Duration::from_millis(20));

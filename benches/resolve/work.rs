@@ -76,10 +76,8 @@ impl Work {
         let mut names = String::new();
         for index in 0..NAMES {
             // Writing to a String cannot fail.
-            let _ = match self.is_outside() {
-                true => writeln!(names, "name{index}.example A"),
-                false => writeln!(names, "service{index}.local A"),
-            };
+            let (stem, zone) = if self.is_outside() { ("name", "example") } else { ("service", "local") };
+            let _ = writeln!(names, "{stem}{index}.{zone} A");
         }
         let file = server.folder().join("names");
         std::fs::write(&file, names).map_err(|error| format!("cannot write {}: {error}", file.display()))?;

@@ -80,6 +80,8 @@ fn settings() -> Settings {
             forward: ForwardSettings::off(),
             cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings { pool, route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },

@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 
 use super::context::{ChangeRequest, Context};
 use super::report::{ChangeReport, ErrorReport};
-use crate::model::{Catalog, ServiceName};
+use crate::model::{Catalog, ColorName, ServiceName};
 use crate::net::unix::Peer;
 use crate::state::journal::JournalError;
-use crate::state::{Actor, Cause, ChangeError, Journaling, Order, Outcome, Wish, order};
+use crate::state::{Actor, Address, Cause, ChangeError, Journaling, Order, Outcome, Wish, order};
 
 /// Characters that a reason may have.
 const WHY_CHARACTERS_MAX: usize = 500;
@@ -109,10 +109,32 @@ fn now_unix_seconds() -> u64 {
 /// # Errors
 /// There is none of that name.
 pub fn service(catalog: &Catalog, name: &str) -> Result<ServiceName, Failure> {
+    Ok(order::find(catalog, &without_zone(catalog, name))?.name.clone())
+}
+
+/// A service's name without one of the zones.
+pub fn without_zone(catalog: &Catalog, name: &str) -> String {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let zones = &catalog.settings.dns.zones;
     let stripped = zones.iter().find_map(|zone| name.strip_suffix(zone.as_str())?.strip_suffix('.'));
-    Ok(order::find(catalog, stripped.unwrap_or(&name))?.name.clone())
+    stripped.unwrap_or(&name).to_owned()
+}
+
+/// A color as somebody wrote it.
+///
+/// # Errors
+/// It can be no color's name.
+pub fn color(text: &str) -> Result<ColorName, Failure> {
+    ColorName::parse(text).map_err(|error| Failure::bad(format!("color {text:?} {error}")))
+}
+
+/// An endpoint as somebody wrote it.
+///
+/// # Errors
+/// It is no address.
+pub fn address(text: &str) -> Result<Address, Failure> {
+    let no_address = |_| format!("{text:?} is no address: write it as 10.0.0.11:5000, or 10.0.0.11");
+    text.parse().map_err(no_address).map_err(Failure::bad)
 }
 
 /// Hands a wish to the one writer, waits for what becomes of it, and says it.

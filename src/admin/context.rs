@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::dns::DnsAccess;
 use super::report::{ConnectionsReport, ReloadReport};
 use crate::config::Sources;
 use crate::state::{Cause, ChangeError, Live, Order, Outcome, Problems, Removal, SnapshotCell};
@@ -113,6 +114,8 @@ pub struct Context {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who changes things at run time.
     pub changes: mpsc::Sender<ChangeRequest>,
+    /// Who answers names.
+    pub dns: DnsAccess,
     /// Where the journal is.
     pub state: PathBuf,
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::context::{Context, ReloadRequest};
 use super::status::status;
-use super::{endpoints, journal, weights};
+use super::{dns, drains, endpoints, journal, weights};
 use crate::state::Removal;
 
 /// Bytes that a request's body may have.
@@ -28,7 +28,9 @@ pub fn routes(context: Context) -> Router {
         .route("/v1/reload", post(reload))
         .merge(weights::routes())
         .merge(endpoints::routes())
+        .merge(drains::routes())
         .merge(journal::routes())
+        .merge(dns::routes())
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
         .with_state(context)
 }

@@ -1,4 +1,4 @@
-//! `/v1/services/SERVICE/endpoints`: endpoints that the operator takes out of use.
+//! `/v1/services/SERVICE/endpoints`: endpoints, one or all of a color, that the operator takes out of use.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -6,12 +6,11 @@ use axum::routing::post;
 use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::change::{Failure, carry_out, cause, service};
+use super::change::{Failure, address, carry_out, cause, color, service};
 use super::context::Context;
 use super::report::ChangeReport;
-use crate::model::ColorName;
 use crate::net::unix::Peer;
-use crate::state::{Address, Admission, Journaling, Wish};
+use crate::state::{Admission, Journaling, Wish};
 
 /// The routes.
 pub fn routes() -> Router<Context> {
@@ -24,8 +23,9 @@ pub fn routes() -> Router<Context> {
 pub struct EndpointRequest {
     /// The color.
     pub color: String,
-    /// `ip:port`, or `ip` for all of its ports.
-    pub address: String,
+    /// `ip:port`, or `ip` for all of its ports; absent for every endpoint of the color.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// What it is to be.
     pub to: Admission,
     /// Why.
@@ -46,11 +46,8 @@ async fn set(
     body: Result<Json<EndpointRequest>, JsonRejection>,
 ) -> Result<Json<ChangeReport>, Failure> {
     let Json(request) = body?;
-    let color = ColorName::parse(&request.color)
-        .map_err(|error| Failure::bad(format!("color {:?} {error}", request.color)))?;
-    let address: Address = request.address.parse().map_err(|_| {
-        Failure::bad(format!("{:?} is no address: write it as 10.0.0.11:5000, or 10.0.0.11", request.address))
-    })?;
+    let color = color(&request.color)?;
+    let address = request.address.as_deref().map(address).transpose()?;
     let service = service(&context.snapshot.load_full().catalog, &name)?;
     let journaling = if request.emergency { Journaling::Emergency } else { Journaling::Required };
     let cause = cause(peer, &request.why, request.hint).await?;

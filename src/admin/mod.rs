@@ -5,6 +5,8 @@
 pub mod change;
 pub mod context;
 pub mod control;
+pub mod dns;
+pub mod drains;
 pub mod endpoints;
 pub mod journal;
 pub mod metrics;

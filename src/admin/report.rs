@@ -31,6 +31,9 @@ pub struct StatusReport {
     pub problems: Vec<ProblemReport>,
     /// In order of name.
     pub services: Vec<ServiceReport>,
+    /// What drains, in order of service, color and endpoint; also of what is no longer configured.
+    #[serde(default)]
+    pub drains: Vec<DrainReport>,
 }
 
 /// The configuration in effect.
@@ -55,6 +58,24 @@ pub struct DnsReport {
     pub listen: Vec<SocketAddr>,
     /// The first is primary.
     pub zones: Vec<String>,
+    /// Who is asked for names of others, in the order of the configuration.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamReport>,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamReport {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The domain that it is asked for; absent for all names that have no upstreams of their own.
+    pub domain: Option<String>,
+    /// `up`, `down` after failures in a row, or `looping` when it sends questions back to teal.
+    pub state: String,
+    /// The smoothed time of its answers, in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// What went wrong last, and when.
+    pub last_error: Option<String>,
 }
 
 /// Connections of the whole process.
@@ -153,6 +174,39 @@ pub struct EndpointReport {
     pub disabled: Option<String>,
     /// Whether it is left out for a while, as connections to it failed.
     pub ejected: bool,
+    /// Percent of its share that it gets, while that grows after it came into use.
+    #[serde(default)]
+    pub slow_start_percent: Option<u32>,
+}
+
+/// Connections of one endpoint on one port that no others follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainReport {
+    /// The service, without the zone.
+    pub service: String,
+    /// The listening port.
+    pub port: u16,
+    /// The color.
+    pub color: String,
+    /// Where they are.
+    pub endpoint: SocketAddr,
+    /// `removed`, `disabled`, or `weight 0`, which ends no connection.
+    pub why: String,
+    /// How many are left; those that still connect count.
+    pub left: usize,
+    /// Age of the oldest one; absent while all of them connect.
+    pub oldest_seconds: Option<u64>,
+    /// When the rest is closed; absent when nobody does that.
+    pub closed_in_seconds: Option<u64>,
+}
+
+/// `GET /v1/drains?service=SERVICE&color=COLOR&endpoint=ENDPOINT`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainsReport {
+    /// What drains, in order of service, color and endpoint.
+    pub drains: Vec<DrainReport>,
+    /// Why nothing may drain although somebody expects it to: it is in use, or not configured.
+    pub warning: Option<String>,
 }
 
 /// What became of a reload.
@@ -244,4 +298,45 @@ pub struct JournalReport {
 pub struct ErrorReport {
     /// Why, and what to do.
     pub error: String,
+}
+
+/// `POST /v1/dns/flush`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsFlushReport {
+    /// Answers that were forgotten.
+    pub flushed: usize,
+}
+
+/// `POST /v1/dns/query`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsQueryReport {
+    /// The name, with its last dot.
+    pub name: String,
+    /// The type that was asked for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where the answer comes from: the label `scope` of `teal_dns_queries_total`.
+    pub scope: String,
+    /// Absent where there was no answer.
+    pub rcode: Option<String>,
+    /// Of all sections, without the OPT.
+    pub records: Vec<DnsRecordReport>,
+    /// Why it is answered so.
+    pub why: String,
+}
+
+/// A record of a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsRecordReport {
+    /// `answer`, `authority` or `additional`.
+    pub section: String,
+    /// The owner.
+    pub name: String,
+    /// Seconds.
+    pub ttl: u32,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The data, as in a zone file.
+    pub data: String,
 }

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
+use super::drains;
 use super::report::{
     ColorReport, ConfigurationReport, DnsReport, EndpointReport, PortReport, ProblemReport, ServiceReport,
-    StatusReport,
+    StatusReport, UpstreamReport,
 };
+use crate::dns::forward::UpstreamStatus;
 use crate::model::{Affinity, Catalog, ColorName, ServiceName};
 use crate::state::collect::{OpenOfColor, open_connections};
 use crate::state::{Cause, ServiceState, Snapshot};
@@ -34,13 +36,37 @@ pub fn status(context: &Context, now: Instant) -> StatusReport {
         dns: DnsReport {
             listen: facts.dns.load().as_ref().clone(),
             zones: settings.dns.zones.iter().map(ToString::to_string).collect(),
+            upstreams: context.dns.dns.upstreams().into_iter().map(upstream).collect(),
         },
         metrics: facts.metrics.load().as_deref().copied(),
         vip_pool: settings.vip.pool.0.to_string(),
         connections: (context.connections)(),
         problems: context.problems.all().into_iter().map(problem).collect(),
         services: services(&snapshot, context, now),
+        drains: drains::reports(&snapshot, &context.live, now, |_| true),
     }
+}
+
+fn upstream(status: UpstreamStatus) -> UpstreamReport {
+    let condition = status.condition;
+    let state = match (condition.is_looping, condition.is_up) {
+        (true, _) => "looping",
+        (false, true) => "up",
+        (false, false) => "down",
+    };
+    UpstreamReport {
+        address: status.address,
+        domain: status.domain,
+        state: state.to_owned(),
+        rtt_ms: condition.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+        last_error: condition
+            .last_failure
+            .map(|(what, ago)| format!("{what}, {} ago", humantime::format_duration(whole_seconds(ago)))),
+    }
+}
+
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs())
 }
 
 type OpenByColor = HashMap<(ServiceName, ColorName), OpenOfColor>;
@@ -99,6 +125,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
                 .disabled(&color.name, endpoint.address)
                 .map(|cause| said(DISABLED, cause)),
             ejected: endpoint.live.outlier.is_ejected(),
+            slow_start_percent: endpoint.live.slow_start.growing_percent(),
         })
     });
     let origin = state.overrides.weights.as_ref();

@@ -10,7 +10,7 @@ use axum::{Extension, Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::change::{Failure, ask, carry_out, cause, service};
+use super::change::{Failure, ask, carry_out, cause, color, service};
 use super::context::{ChangeRequest, Context};
 use super::report::{ChangeReport, SourceReport};
 use crate::config;
@@ -49,9 +49,8 @@ impl WeightsRequest {
     }
 
     fn colors(&self) -> Result<BTreeMap<ColorName, Weight>, Failure> {
-        let colors = self.colors.iter().map(|(color, weight)| {
-            let name =
-                ColorName::parse(color).map_err(|error| Failure::bad(format!("color {color:?} {error}")))?;
+        let colors = self.colors.iter().map(|(name, weight)| {
+            let name = color(name)?;
             let weight =
                 Weight::new(*weight).map_err(|error| Failure::bad(format!("weight of {name}: {error}")))?;
             Ok((name, weight))

@@ -12,6 +12,7 @@ mod rendezvous;
 pub mod retry_budget;
 pub mod round_robin;
 pub mod schedule;
+pub mod share;
 pub mod source_hash;
 pub mod split;
 
@@ -21,5 +22,6 @@ pub use pick::Pick;
 pub use retry_budget::RetryBudget;
 pub use round_robin::RoundRobin;
 pub use schedule::{Credit, Owed, Schedule};
+pub use share::{Share, ShareCell};
 pub use source_hash::SourceHash;
 pub use split::Split;

@@ -99,7 +99,7 @@ mod tests {
     proptest! {
         /// Promise 6, for every algorithm: tries visit every endpoint once.
         #[test]
-        fn tries_go_to_every_endpoint_once_before_they_end(
+        fn promise_6_tries_go_to_every_endpoint_once_before_they_end(
             balance in balance(),
             endpoints in prop::collection::vec((1u16..=20, 0u32..50), 1..40),
             place in any::<u64>(),

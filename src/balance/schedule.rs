@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn all_pairs_of_percentages_are_exact() {
+    fn promise_1_all_pairs_of_percentages_are_exact() {
         for first in 0..=100 {
             assert_exact(&[first, 100 - first], usize::from(first));
         }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn weight_zero_never_comes() {
+    fn promise_2_weight_zero_never_comes() {
         let schedule = Schedule::new(&[0, 7, 0], 0).unwrap();
         assert!((0..20).all(|index| schedule.at(index) == 1));
         assert_eq!(Schedule::new(&[0, 0], 0), None);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rotation_decides_who_comes_first_among_equals() {
+    fn promise_1_the_rotation_decides_who_comes_first_among_equals() {
         let first = |rotation| Schedule::new(&[1, 1], rotation).unwrap().at(0);
         assert_eq!((first(0), first(1)), (0, 1));
     }

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_threads_share_one_sequence() {
+    fn promise_1_any_number_of_threads_share_one_sequence() {
         for threads in [1, 2, 3, 8] {
             let split = Split::new(vec![97, 3, 11], 1);
             let counts = std::thread::scope(|scope| {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_change_faster_than_their_cycle_favour_no_color() {
+    fn promise_1_weights_that_change_faster_than_their_cycle_favour_no_color() {
         let weights = [[97, 3], [96, 4]];
         let mut split = Split::new(weights[0].to_vec(), 0);
         let (mut green, mut owed) = (0u64, 0u64);
@@ -121,7 +121,7 @@ mod tests {
     /// Threads decide without pause while weights change under them, as connections do while snapshots
     /// are swapped. Every life is counted whole.
     #[test]
-    fn changes_under_load_favour_no_color() {
+    fn promise_1_changes_under_load_favour_no_color() {
         use std::sync::atomic::AtomicBool;
         use std::sync::{Arc, Mutex};
 
@@ -176,7 +176,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_prefix_since_a_fresh_start_is_within_the_bound(
+        fn promise_1_every_prefix_since_a_fresh_start_is_within_the_bound(
             weights in prop::collection::vec(0u16..=1000, 1..=8),
             decisions in 0u64..3000,
             rotation in 0usize..8,
@@ -187,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn two_colors_stay_within_half_a_turn_over_all_short_lives_together(
+        fn promise_1_two_colors_stay_within_half_a_turn_over_all_short_lives_together(
             lives in prop::collection::vec((1u16..=999, 0u64..200), 1..40),
         ) {
             let mut split = Split::new(vec![500, 500], 0);

@@ -1,6 +1,8 @@
 //! Arguments as written.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -31,12 +33,64 @@ pub enum Command {
     Reload(ReloadArguments),
     /// Set the weights of a service's colors at run time
     Weight(WeightArguments),
-    /// Take an endpoint out of use, or back into it
+    /// Take an endpoint, or a whole color, out of use or back into it
     Endpoint(EndpointArguments),
+    /// Take a color or an endpoint out of use, or wait until what drains has no connection left
+    Drain(DrainArguments),
     /// Show what was changed at run time, by whom and why
     Journal(JournalArguments),
+    /// Ask the running daemon about a name, and where the answer comes from
+    Dns(DnsArguments),
     /// Add or remove the local route of the VIP pool
     Route(RouteArguments),
+}
+
+/// `teal dns`
+#[derive(Debug, Args)]
+pub struct DnsArguments {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: DnsVerb,
+}
+
+/// What to do about names.
+#[derive(Debug, Subcommand)]
+pub enum DnsVerb {
+    /// Ask as a client would; exits with 1 unless the answer is NOERROR
+    Query(DnsQueryArguments),
+    /// Forget what upstreams have answered
+    Flush(DnsFlushArguments),
+}
+
+/// `teal dns flush`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: teal dns flush corp.example")]
+pub struct DnsFlushArguments {
+    /// Only about this name and the names below it
+    pub name: Option<String>,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
+}
+
+/// `teal dns query`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: teal dns query servicea.local AAAA")]
+pub struct DnsQueryArguments {
+    /// The whole name
+    pub name: String,
+    /// The type, such as AAAA, SRV or TYPE65 [default: A]
+    #[arg(value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// As if this address asked
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 /// `teal weight`
@@ -77,7 +131,8 @@ fn color_weight(text: &str) -> Result<(String, u16), String> {
 
 /// `teal endpoint`
 #[derive(Debug, Args)]
-#[command(after_help = "Example: teal endpoint disable servicea blue 10.0.0.11 -m \"new disk\"")]
+#[command(after_help = "Examples: teal endpoint disable servicea blue 10.0.0.11 -m \"new disk\"
+          teal endpoint enable servicea blue -m \"the whole color is back\"")]
 pub struct EndpointArguments {
     /// What to do with it
     #[arg(value_enum)]
@@ -86,8 +141,8 @@ pub struct EndpointArguments {
     pub service: String,
     /// The color
     pub color: String,
-    /// ip:port, or ip for all of its ports
-    pub address: String,
+    /// ip:port, or ip for all of its ports [default: every endpoint of the color]
+    pub address: Option<String>,
     /// Why: kept in the journal
     #[arg(short = 'm', long = "message", value_name = "WHY")]
     pub why: String,
@@ -106,6 +161,42 @@ pub enum EndpointVerb {
     Enable,
     /// It gets no new connection; open ones have `drain_timeout` to end
     Disable,
+}
+
+/// `teal drain`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples: teal drain servicea blue -m \"blue is retired\" --wait
+          teal drain servicea blue 10.0.0.11 -m \"new kernel\" --wait --timeout 15m
+          teal drain servicea --wait    after a reload that removed something
+`teal endpoint enable` takes it back.")]
+pub struct DrainArguments {
+    /// The service, with or without the zone
+    pub service: String,
+    /// The color
+    pub color: Option<String>,
+    /// ip:port, or ip for all of its ports [default: every endpoint of the color]
+    pub endpoint: Option<String>,
+    /// Why: kept in the journal. Without it nothing is taken out of use
+    #[arg(
+        short = 'm',
+        long = "message",
+        value_name = "WHY",
+        requires = "color",
+        required_unless_present = "wait"
+    )]
+    pub why: Option<String>,
+    /// Show what is left, until no connection is
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait for so long at most, such as 90s or 15m; exits with 124 then
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+    /// Also when it cannot be recorded, as the disk is full or the journal damaged
+    #[arg(long, requires = "why")]
+    pub emergency: bool,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 /// `teal journal`

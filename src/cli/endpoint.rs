@@ -1,5 +1,7 @@
 //! `teal endpoint`
 
+use std::path::Path;
+
 use hyper::Method;
 
 use super::args::{EndpointArguments, EndpointVerb};
@@ -10,10 +12,10 @@ use crate::admin::endpoints::EndpointRequest;
 use crate::admin::report::ChangeReport;
 use crate::state::Admission;
 
-/// Asks the daemon to take an endpoint out of use, or back.
+/// Asks the daemon to take an endpoint, or a whole color, out of use, or back.
 pub fn endpoint(arguments: &EndpointArguments) -> Exit {
     let socket = arguments.daemon.socket.clone().unwrap_or_else(default_socket);
-    let body = EndpointRequest {
+    let request = EndpointRequest {
         color: arguments.color.clone(),
         address: arguments.address.clone(),
         to: match arguments.verb {
@@ -24,8 +26,13 @@ pub fn endpoint(arguments: &EndpointArguments) -> Exit {
         hint: hint(),
         emergency: arguments.emergency,
     };
-    let path = format!("/v1/services/{}/endpoints", segment(&arguments.service));
-    match request_with::<ChangeReport>(&socket, Method::POST, &path, &body) {
+    set(&socket, &arguments.service, &request)
+}
+
+/// Sends the request and prints what became of it.
+pub fn set(socket: &Path, service: &str, request: &EndpointRequest) -> Exit {
+    let path = format!("/v1/services/{}/endpoints", segment(service));
+    match request_with::<ChangeReport>(socket, Method::POST, &path, request) {
         Ok(answer) => print_changes(&answer),
         Err(error) => report(&error),
     }

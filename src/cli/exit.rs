@@ -14,6 +14,8 @@ pub enum Exit {
     Usage = 2,
     /// No daemon answers at the control socket.
     Unreachable = 3,
+    /// It was not done within the time that it was given, as timeout(1) reports it.
+    TimedOut = 124,
     /// Ended by a signal before it was done, as a shell reports SIGINT.
     Interrupted = 130,
 }

@@ -4,6 +4,8 @@ pub mod args;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod dns;
+pub mod drain;
 pub mod endpoint;
 pub mod exit;
 pub mod journal;
@@ -39,7 +41,9 @@ pub fn main() -> Exit {
         Command::Reload(reload) => reload::reload(&reload),
         Command::Weight(weight) => weight::weight(&weight),
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
+        Command::Drain(drain) => drain::drain(&drain),
         Command::Journal(journal) => journal::journal(&journal),
+        Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
     }
 }

@@ -7,10 +7,13 @@ use hyper::Method;
 
 use super::args::StatusArguments;
 use super::client::{default_socket, report, request};
+use super::drain::seconds;
 use super::exit::Exit;
 use super::print::{print, print_json};
 use super::table::{Align, Table};
-use crate::admin::report::{ColorReport, ReloadResult, ServiceReport, StatusReport};
+use crate::admin::report::{
+    ColorReport, DrainReport, EndpointReport, ReloadResult, ServiceReport, StatusReport,
+};
 
 /// Asks the daemon and prints what is.
 pub fn status(arguments: &StatusArguments) -> Exit {
@@ -23,6 +26,7 @@ pub fn status(arguments: &StatusArguments) -> Exit {
         if let Some(name) = &arguments.service {
             let wanted = without_zone(name, &answer.dns.zones);
             answer.services.retain(|service| service.name == wanted);
+            answer.drains.retain(|drain| drain.service == wanted);
             if answer.services.is_empty() {
                 eprintln!("teal: no service is called {wanted:?} on this host; `teal status` lists them");
                 return Exit::Failed;
@@ -63,6 +67,7 @@ fn render(report: &StatusReport, with_endpoints: bool) -> String {
         }
     }
     text.push_str(&set_by_hand(&report.services));
+    text.push_str(&drains(&report.drains));
     if with_endpoints {
         text.push('\n');
         text.push_str(&endpoints(&report.services));
@@ -112,6 +117,12 @@ fn head(report: &StatusReport) -> String {
         report.dns.zones.join(", "),
         report.vip_pool
     );
+    for upstream in &report.dns.upstreams {
+        let domain = upstream.domain.as_ref().map(|domain| format!(" for {domain}")).unwrap_or_default();
+        let rtt = upstream.rtt_ms.map(|rtt| format!(", {rtt:.1} ms")).unwrap_or_default();
+        let error = upstream.last_error.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+        let _ = writeln!(text, "upstream {}{domain}: {}{rtt}{error}", upstream.address, upstream.state);
+    }
     text
 }
 
@@ -185,6 +196,37 @@ fn set_by_hand(services: &[ServiceReport]) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
+/// What has connections that no others follow; nothing where there are none.
+fn drains(drains: &[DrainReport]) -> String {
+    if drains.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("DRAINING", Align::Left),
+        ("COLOR", Align::Left),
+        ("PORT", Align::Right),
+        ("ENDPOINT", Align::Left),
+        ("WHY", Align::Left),
+        ("LEFT", Align::Right),
+        ("OLDEST", Align::Right),
+        ("CLOSED IN", Align::Right),
+    ]);
+    for drain in drains {
+        let shown = |time: Option<u64>| time.map_or_else(|| "-".to_owned(), seconds);
+        table.row([
+            drain.service.clone(),
+            drain.color.clone(),
+            drain.port.to_string(),
+            drain.endpoint.to_string(),
+            drain.why.clone(),
+            drain.left.to_string(),
+            shown(drain.oldest_seconds),
+            shown(drain.closed_in_seconds),
+        ]);
+    }
+    format!("\n{}", table.render())
+}
+
 fn share(color: &ColorReport, total: u32) -> String {
     if total == 0 {
         return "-".to_owned();
@@ -211,15 +253,17 @@ fn endpoints(services: &[ServiceReport]) -> String {
                 endpoint.address.to_string(),
                 endpoint.weight.to_string(),
                 endpoint.open.to_string(),
-                if endpoint.ejected {
-                    format!("{}, ejected", endpoint.health)
-                } else {
-                    endpoint.health.clone()
-                },
+                health(endpoint),
             ]);
         }
     }
     table.render()
+}
+
+fn health(endpoint: &EndpointReport) -> String {
+    let ejected = if endpoint.ejected { ", ejected" } else { "" };
+    let percent = endpoint.slow_start_percent.map(|percent| format!(", slow start at {percent}%"));
+    format!("{}{ejected}{}", endpoint.health, percent.unwrap_or_default())
 }
 
 #[cfg(test)]

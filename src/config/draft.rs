@@ -7,7 +7,8 @@ use super::policy::PolicyDraft;
 use super::source::Place;
 use super::walk::Placed;
 use crate::model::{
-    AppName, ColorName, Domain, Endpoint, Port, ProxyProtocol, ServiceName, Settings, VipPool, Weight,
+    AppName, ColorName, Domain, Endpoint, Port, ProxyProtocol, RecordData, RecordName, ServiceName, Settings,
+    VipPool, Weight,
 };
 
 /// Everything that was read.
@@ -35,13 +36,32 @@ pub(super) struct SettingsDraft {
     pub(super) forwarded: Vec<Placed<Domain>>,
     /// Listeners of DNS and metrics.
     pub(super) listeners: Vec<Listener>,
+    /// In the order of the file.
+    pub(super) records: Vec<RecordDraft>,
+}
+
+/// A name of `[dns.records]`.
+#[derive(Debug)]
+pub(super) struct RecordDraft {
+    pub(super) name: Placed<RecordName>,
+    /// Its table.
+    pub(super) place: Place,
+    pub(super) data: RecordData,
+    /// Its A records, each where it is written.
+    pub(super) v4: Vec<(Ipv4Addr, Place)>,
 }
 
 impl SettingsDraft {
     pub(super) fn new(settings: Settings) -> Self {
-        let pool = Some(settings.vip.pool);
-        let (upstreams, forwarded, listeners) = (Vec::new(), Vec::new(), Vec::new());
-        Self { settings, pool, pool_place: None, upstreams, forwarded, listeners }
+        Self {
+            pool: Some(settings.vip.pool),
+            settings,
+            pool_place: None,
+            upstreams: Vec::new(),
+            forwarded: Vec::new(),
+            listeners: Vec::new(),
+            records: Vec::new(),
+        }
     }
 
     /// Adds the listeners of which the file says nothing, so that nothing else takes their address.

@@ -44,10 +44,9 @@ pub(super) fn read(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut 
     {
         draft.settings.dns.forward.max_in_flight = usize::try_from(max.value).unwrap_or(usize::MAX);
     }
-    if let Some(rate) =
-        get("forward_rate_per_source").and_then(|value| limits::optional_rate(&value, findings))
-    {
-        draft.settings.dns.forward.rate_per_source = rate;
+    if let Some(value) = get("forward_rate_per_source") {
+        let rate = &mut draft.settings.dns.forward.rate_per_source;
+        *rate = limits::rate_over(*rate, &value, findings);
     }
 }
 

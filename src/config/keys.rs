@@ -53,8 +53,22 @@ pub(super) const DNS: Schema = Schema {
         key("max_forwards", "1000"),
         key("forward_rate_per_source", "\"1000/s\""),
         key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
+        key("log_queries", "true"),
+        key("log_one_in", "100"),
+        key("records", "[dns.records.\"printer.local\"]"),
     ],
-    later: &["records"],
+    later: &[],
+};
+
+pub(super) const RECORD: Schema = Schema {
+    name: "a record",
+    keys: &[
+        key("a", "[\"192.0.2.10\"]"),
+        key("aaaa", "[\"2001:db8::10\"]"),
+        key("cname", "\"servicea.local\""),
+        key("txt", "[\"some text\"]"),
+    ],
+    later: &[],
 };
 
 pub(super) const CACHE: Schema = Schema {
@@ -102,9 +116,6 @@ pub(super) const LIMITS: Schema =
 pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
-/// Planned keys of `[defaults]` and of services.
-const POLICY_LATER: [&str; 1] = ["slow_start"];
-
 pub(super) const DEFAULTS: Schema = Schema {
     name: "`[defaults]`",
     keys: &[
@@ -130,8 +141,9 @@ pub(super) const DEFAULTS: Schema = Schema {
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
         key("outlier", "{ consecutive_failures = 5 }"),
+        key("slow_start", "\"30s\""),
     ],
-    later: &POLICY_LATER,
+    later: &[],
 };
 
 pub(super) const SERVICE: Schema = Schema {
@@ -163,8 +175,9 @@ pub(super) const SERVICE: Schema = Schema {
         key("on_all_down", "\"try\""),
         key("health", "{ kind = \"tcp\" }"),
         key("outlier", "{ consecutive_failures = 5 }"),
+        key("slow_start", "\"30s\""),
     ],
-    later: &POLICY_LATER,
+    later: &[],
 };
 
 pub(super) const HEALTH: Schema = Schema {
@@ -192,8 +205,9 @@ pub(super) const OUTLIER: Schema = Schema {
         key("ejection", "\"30s\""),
         key("max_ejection", "\"5m\""),
         key("max_ejected_percent", "50"),
+        key("resets", "true"),
     ],
-    later: &["resets"],
+    later: &[],
 };
 
 pub(super) const PORT: Schema = Schema {
@@ -226,9 +240,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 17] = [
-    &ROOT, &DNS, &CACHE, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE,
-    &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 18] = [
+    &ROOT, &DNS, &CACHE, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS,
+    &SERVICE, &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

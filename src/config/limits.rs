@@ -78,9 +78,13 @@ fn number_or_off(value: &Value<'_>, findings: &mut Findings) -> Option<OrOff<Non
     NonZeroU32::new(number.value).map(OrOff::At)
 }
 
-/// A rate, or nothing where `"off"` is written.
-pub(super) fn optional_rate(value: &Value<'_>, findings: &mut Findings) -> Option<Option<AcceptRate>> {
-    rate_or_off(value, findings).map(|rate| OrOff::over(Some(rate), None))
+/// A rate on top of `base`; nothing where `"off"` is written.
+pub(super) fn rate_over(
+    base: Option<AcceptRate>,
+    value: &Value<'_>,
+    findings: &mut Findings,
+) -> Option<AcceptRate> {
+    OrOff::over(rate_or_off(value, findings), base)
 }
 
 fn rate_or_off(value: &Value<'_>, findings: &mut Findings) -> Option<OrOff<AcceptRate>> {

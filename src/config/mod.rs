@@ -21,6 +21,7 @@ mod locate;
 mod lower;
 mod outlier;
 mod policy;
+mod records;
 mod report;
 mod rules;
 mod scalar;

@@ -49,6 +49,7 @@ pub(super) fn read(value: &Value<'_>, findings: &mut Findings) -> Option<Written
     let percent = get("max_ejected_percent")
         .and_then(|value| scalar::bounded(&value, 0, 100, findings))
         .map_or(base.max_ejected_percent, |number| number.value);
+    let resets = get("resets").and_then(|value| value.boolean(findings)).unwrap_or(base.resets);
     let ejection = get("ejection").and_then(|value| scalar::duration(&value, &EJECTION, findings));
     let longest = get("max_ejection").and_then(|value| scalar::duration(&value, &MAX_EJECTION, findings));
     let first = ejection.map_or(base.ejection, |ejection| ejection.value);
@@ -69,5 +70,6 @@ pub(super) fn read(value: &Value<'_>, findings: &mut Findings) -> Option<Written
         ejection: first,
         max_ejection: last,
         max_ejected_percent: percent,
+        resets,
     }))
 }

@@ -25,6 +25,7 @@ const MAX_CONNECTION_AGE: DurationBounds = DurationBounds::milliseconds(1_000, 3
 /// What the kernel takes for `TCP_KEEPIDLE` (tcp(7)): 1 to 32767 seconds.
 const KEEPALIVE: DurationBounds = DurationBounds::seconds(1, 32_767);
 const DRAIN_TIMEOUT: DurationBounds = DurationBounds::milliseconds(0, 7 * 86_400_000);
+const SLOW_START: DurationBounds = DurationBounds::milliseconds(1_000, 3_600_000);
 
 /// The policy of a service about which a configuration says nothing.
 pub fn default_policy() -> Policy {
@@ -53,6 +54,7 @@ pub(super) struct PolicyDraft {
     on_all_down: Option<OnAllDown>,
     health: Option<HealthCheck>,
     outlier: Option<outlier::Written>,
+    slow_start: Option<OrOff>,
 }
 
 impl PolicyDraft {
@@ -83,6 +85,7 @@ impl PolicyDraft {
             on_all_down: self.on_all_down.unwrap_or(base.on_all_down),
             health: self.health.clone().unwrap_or_else(|| base.health.clone()),
             outlier: self.outlier.map_or(base.outlier, outlier::Written::outlier),
+            slow_start: self.slow_start.map_or(base.slow_start, OrOff::duration),
         }
     }
 }
@@ -122,6 +125,8 @@ pub(super) fn read(table: &Table<'_>, schema: &Schema, findings: &mut Findings) 
         on_all_down: get("on_all_down").and_then(|value| on_all_down(&value, findings)),
         health: get("health").and_then(|value| health::read(&value, findings)),
         outlier: get("outlier").and_then(|value| outlier::read(&value, findings)),
+        slow_start: get("slow_start")
+            .and_then(|value| scalar::duration_or_off(&value, &SLOW_START, findings)),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The sections about the daemon itself: `[dns]`, `[vip]`, `[metrics]`, `[admin]`, `[reload]`,
 //! `[limits]` and `[shutdown]`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::{Listener, Owner, SettingsDraft};
 use super::forward;
 use super::keys;
+use super::records;
 use super::scalar::{self, DurationBounds, NameKind, Words};
 use super::walk::{Placed, Table, Value};
 use crate::model::{
@@ -22,6 +25,7 @@ use crate::model::{
 
 const DNS_LISTENERS_MAX: usize = 64;
 const ZONES_MAX: usize = 16;
+const LOG_ONE_IN_MAX: u32 = 1_000_000;
 /// A week, as RFC 2308 §5 and resolvers in practice bound what they keep.
 const TTL: DurationBounds = DurationBounds::seconds(0, 7 * 86_400);
 const NEGATIVE_TTL: DurationBounds = DurationBounds::seconds(0, 86_400);
@@ -45,6 +49,8 @@ pub fn default_settings() -> Settings {
             forward: forward::default_settings(),
             cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings {
             pool: VipPool(Ipv4Net::new_assert(Ipv4Addr::new(127, 80, 0, 0), 16)),
@@ -109,6 +115,23 @@ fn dns(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) {
     if let Some(allowed) = get("allow_from").and_then(|value| address::allow_from(&value, findings)) {
         draft.settings.dns.allow_from = allowed;
     }
+    if let Some(value) = get("records") {
+        draft.records = records::read_all(&value, findings);
+        let records = draft.records.iter().map(|record| (record.name.value.clone(), record.data.clone()));
+        draft.settings.dns.records = records.collect();
+    }
+    draft.settings.dns.log_one_in = log_one_in(table, findings);
+}
+
+/// How many queries have one line together: none without `log_queries`.
+fn log_one_in(table: &Table<'_>, findings: &mut Findings) -> Option<NonZeroU32> {
+    let get = |name| table.get(&keys::DNS, name);
+    let logs = get("log_queries").and_then(|value| value.boolean(findings)).unwrap_or(false);
+    let one_in = match get("log_one_in") {
+        Some(value) => scalar::bounded(&value, 1, LOG_ONE_IN_MAX, findings).map(|number| number.value),
+        None => Some(1),
+    };
+    one_in.and_then(NonZeroU32::new).filter(|_| logs)
 }
 
 fn zones(value: &Value<'_>, findings: &mut Findings) -> Option<Vec<Zone>> {

@@ -140,7 +140,7 @@ fn endpoints_take_the_port_of_the_service_unless_they_say_one() {
 fn a_service_keeps_the_defaults_that_it_does_not_set() {
     let service = service(
         "[defaults]\nretries = 5\nidle_timeout = \"1h\"\nmax_connection_age = \"30d\"\nkeepalive = \"off\"\n\
-         [services.web]\nretries = 0\nidle_timeout = \"off\"\nhalf_close_timeout = \"90s\"\nports = [{ listen = 80 }]\n\
+         slow_start = \"1m\"\n[services.web]\nretries = 0\nidle_timeout = \"off\"\nhalf_close_timeout = \"90s\"\nports = [{ listen = 80 }]\n\
          colors.blue = { weight = 1, endpoints = [\"10.0.0.1\"] }\n",
     );
     let expected = crate::model::Policy {
@@ -149,6 +149,7 @@ fn a_service_keeps_the_defaults_that_it_does_not_set() {
         half_close_timeout: Some(std::time::Duration::from_secs(90)),
         max_connection_age: Some(std::time::Duration::from_secs(30 * 86_400)),
         keepalive: None,
+        slow_start: Some(std::time::Duration::from_secs(60)),
         ..default_policy()
     };
     assert_eq!(service.policy, expected);
@@ -218,14 +219,15 @@ fn a_finding_in_one_line_begins_with_its_place() {
     assert_eq!(line, "conf/teal.toml:2:7: error: `ttl` needs a unit");
 }
 
-/// The example with its commented keys as keys.
+/// The example with its commented keys as keys, and sections as sections.
 fn example_in_full() -> String {
     let lines = EXAMPLE.lines().map(|line| {
         let inner = line.strip_prefix("# ").unwrap_or(line);
         let is_key = inner
             .split_once(" = ")
             .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
-        if is_key { inner } else { line }
+        let is_header = inner.starts_with("[dns.") && inner.ends_with(']');
+        if is_key || is_header { inner } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -236,10 +238,12 @@ fn the_example_file_shows_every_key_in_its_place() {
     assert_eq!(survive(&text), []);
     let root: toml::Table = text.parse().expect("TOML");
     let service = &root["services"]["servicea"];
-    let places: [(&keys::Schema, Vec<&toml::Value>); 16] = [
+    let records = &root["dns"]["records"];
+    let places: [(&keys::Schema, Vec<&toml::Value>); 17] = [
         (&keys::DNS, vec![&root["dns"]]),
         (&keys::CACHE, vec![&root["dns"]["cache"]]),
         (&keys::FORWARD, vec![&root["dns"]["forward"]["corp.example"]]),
+        (&keys::RECORD, vec![&records["printer.local"], &records["www.local"]]),
         (&keys::VIP, vec![&root["vip"]]),
         (&keys::METRICS, vec![&root["metrics"]]),
         (&keys::ADMIN, vec![&root["admin"]]),

@@ -222,11 +222,18 @@ impl<'t> Value<'t> {
         if self.example.is_empty() {
             return finding;
         }
-        if self.example.starts_with(&format!("[{}", self.key)) {
+        if is_header(self.example, self.key) {
             return finding.help(format!("Write a section that begins with `{}`.", self.example));
         }
-        finding.help(format!("Write for example `{} = {}`.", self.key, self.example))
+        let is_bare = self.key.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+        let mark = if is_bare { "" } else { "\"" };
+        finding.help(format!("Write for example `{mark}{}{mark} = {}`.", self.key, self.example))
     }
+}
+
+/// Whether the example is a section's header rather than a value.
+fn is_header(example: &str, key: &str) -> bool {
+    example.strip_prefix('[').is_some_and(|header| header.starts_with(key) || header.starts_with("dns."))
 }
 
 fn place(file: usize, span: &std::ops::Range<usize>) -> Place {

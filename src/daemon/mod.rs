@@ -11,10 +11,12 @@ pub mod listeners;
 mod log;
 pub mod places;
 pub mod plane;
+pub mod ports;
 pub mod reload;
 pub mod resolver;
 pub mod start;
 pub mod stop;
+pub mod system_servers;
 pub mod systemd;
 pub mod watchdog;
 

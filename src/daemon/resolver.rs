@@ -1,36 +1,66 @@
 //! The DNS thread: answers go on whatever the proxy or the control thread does.
+//!
+//! At a reload new addresses are bound before old ones are let go of, and what arrived at those is answered.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listeners::{explain, failed_listeners};
-use crate::dns::forward::policy::BUDGET;
-use crate::dns::{self, Bound, Dns};
+use crate::admin::dns::DnsAccess;
+use crate::dns::{self, BindError, Bound, Dns};
 use crate::state::Problems;
 
 /// How long an address that could not be listened at rests until the next try.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long an address that is let go of is still answered at.
+const CLOSING_GRACE: Duration = Duration::from_millis(100);
+/// How long an address that is wanted again may take to be free.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it is waited for queries that are under way at a stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The running thread.
 pub struct Resolver {
     handle: Handle,
     stop: CancellationToken,
-    thread: Option<thread::JoinHandle<()>>,
+    tasks: TaskTracker,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    servers: Mutex<Vec<Running>>,
+    shared: Arc<Shared>,
 }
 
-/// Is told each address that is listened at, once it is.
-type Note = Arc<dyn Fn(SocketAddr) + Send + Sync>;
+/// An address that is listened at, or would be.
+struct Running {
+    wanted: SocketAddr,
+    stop: CancellationToken,
+}
+
+/// Is told all addresses that are listened at, whenever they change.
+type Note = Box<dyn Fn(Vec<SocketAddr>) + Send + Sync>;
+
+/// What the servers of all addresses share.
+struct Shared {
+    dns: Arc<Dns>,
+    problems: Problems,
+    note: Note,
+    bound: Mutex<Vec<SocketAddr>>,
+    /// What was let go of and may not be free yet.
+    closing: Mutex<Vec<SocketAddr>>,
+}
+
+/// Addresses that are bound for the next configuration, and not answered at yet.
+pub struct Prepared(Vec<(SocketAddr, Bound)>);
 
 impl Resolver {
     /// Starts the thread, which binds every address of `listen` and tries again each second where it
-    /// cannot. Returns after the first try of each; `note` is told each address once it is listened at.
+    /// cannot. Returns after the first try of each.
     ///
     /// # Errors
     /// The thread or its event queue cannot be made.
@@ -38,46 +68,49 @@ impl Resolver {
         listen: &[SocketAddr],
         dns: &Arc<Dns>,
         problems: &Problems,
-        note: impl Fn(SocketAddr) + Send + Sync + 'static,
+        note: impl Fn(Vec<SocketAddr>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let stop = CancellationToken::new();
-        let note: Note = Arc::new(note);
-        let servers = TaskTracker::new();
-        let drained = CancellationToken::new();
-        handle.spawn(Arc::clone(&dns.forwarder).run(drained.clone()));
-        for address in listen {
-            let first = try_bind(*address, problems);
-            let server = Server {
-                dns: Arc::clone(dns),
-                stop: stop.clone(),
-                problems: problems.clone(),
-                note: Arc::clone(&note),
-            };
-            match &first {
-                Some(first) => note(first.address),
-                None => failed_listeners().increment(1.0),
-            }
-            servers.spawn_on(server.run(*address, first), &handle);
-        }
-        servers.close();
-        let (until, forwarder) = (stop.clone(), Arc::clone(&dns.forwarder));
+        let (handle, stop, tasks) = (runtime.handle().clone(), CancellationToken::new(), TaskTracker::new());
+        let (dns, problems) = (Arc::clone(dns), problems.clone());
+        let shared = Shared {
+            dns,
+            problems,
+            note: Box::new(note),
+            bound: Mutex::default(),
+            closing: Mutex::default(),
+        };
+        let (until, all) = (stop.clone(), tasks.clone());
+        let (upstreams, ended) = (Arc::clone(&shared.dns.upstreams), CancellationToken::new());
+        handle.spawn(Arc::clone(&upstreams).run(ended.clone()));
         let thread = thread::Builder::new().name("teal-dns".to_owned()).spawn(move || {
             runtime.block_on(async {
                 until.cancelled().await;
-                // What was received is answered by the tasks when they see the same token, and what was asked
-                // upstream when that has answered.
+                // What was received is answered, and what is under way waited for, but not for ever.
                 let last_answers = async {
-                    servers.wait().await;
-                    forwarder.drained().await;
+                    all.wait().await;
+                    upstreams.drained().await;
                 };
-                let _ = tokio::time::timeout(BUDGET + LAST_ANSWERS, last_answers).await;
-                drained.cancel();
-                tokio::time::sleep(LAST_ANSWERS).await;
+                let _ = tokio::time::timeout(STOP_PATIENCE, last_answers).await;
+                ended.cancel();
             });
         })?;
-        Ok(Self { handle, stop, thread: Some(thread) })
+        let resolver = Self {
+            handle,
+            stop,
+            tasks,
+            thread: Mutex::new(Some(thread)),
+            servers: Mutex::default(),
+            shared: Arc::new(shared),
+        };
+        for address in listen {
+            let first = resolver.shared.try_bind(*address);
+            if first.is_none() {
+                failed_listeners().increment(1.0);
+            }
+            resolver.serve(*address, first);
+        }
+        Ok(resolver)
     }
 
     /// The thread's runtime.
@@ -85,53 +118,182 @@ impl Resolver {
         &self.handle
     }
 
-    /// Answers what was received and ends the thread.
-    pub fn stop(mut self) {
+    /// The way to it for the operator's questions.
+    pub fn access(&self) -> DnsAccess {
+        DnsAccess { dns: Arc::clone(&self.shared.dns), thread: self.handle.clone() }
+    }
+
+    /// Answers what was received and ends the thread. Blocks.
+    pub fn stop(&self) {
+        self.tasks.close();
         self.stop.cancel();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = lock(&self.thread).take() {
             // A thread that panicked has ended, which is what is asked for.
             let _ = thread.join();
         }
     }
+
+    /// Binds what `listen` has and is not listened at yet. What could not be bound before is none of this.
+    ///
+    /// # Errors
+    /// What cannot be bound, a sentence each; nothing stays bound then.
+    pub async fn prepare(&self, listen: &[SocketAddr]) -> Result<Prepared, Vec<String>> {
+        let (mut prepared, mut failures) = (Vec::new(), Vec::new());
+        for address in self.differences(listen).added {
+            match self.shared.bind_patiently(address).await {
+                Ok(bound) => prepared.push((address, bound)),
+                Err(error) => failures.push(self.sentence(address, &error)),
+            }
+        }
+        if failures.is_empty() { Ok(Prepared(prepared)) } else { Err(failures) }
+    }
+
+    /// Answers at what was prepared, and lets go of addresses that `listen` has no more.
+    pub fn commit(&self, listen: &[SocketAddr], prepared: Prepared) {
+        for address in self.differences(listen).removed {
+            let mut servers = lock(&self.servers);
+            if let Some(index) = servers.iter().position(|server| server.wanted == address) {
+                lock(&self.shared.closing).push(address);
+                servers.swap_remove(index).stop.cancel();
+            }
+        }
+        for (address, bound) in prepared.0 {
+            self.shared.note_bound(bound.address);
+            self.serve(address, Some(bound));
+        }
+    }
+
+    fn differences(&self, listen: &[SocketAddr]) -> Differences {
+        let mut removed: Vec<SocketAddr> = lock(&self.servers).iter().map(|server| server.wanted).collect();
+        let mut added = Vec::new();
+        for address in listen {
+            match removed.iter().position(|known| known == address) {
+                Some(index) => drop(removed.swap_remove(index)),
+                None => added.push(*address),
+            }
+        }
+        Differences { added, removed }
+    }
+
+    fn serve(&self, wanted: SocketAddr, bound: Option<Bound>) {
+        let stop = self.stop.child_token();
+        let server = Server { shared: Arc::clone(&self.shared), stop: stop.clone() };
+        lock(&self.servers).push(Running { wanted, stop });
+        self.tasks.spawn_on(server.run(wanted, bound), &self.handle);
+    }
+
+    /// Why an address cannot be had. It may be teal itself who is in the way.
+    fn sentence(&self, address: SocketAddr, error: &BindError) -> String {
+        let own = lock(&self.shared.bound).iter().copied().find(|own| {
+            let wildcard = own.ip().is_unspecified() || address.ip().is_unspecified();
+            wildcard && own.port() == address.port() && own.is_ipv4() == address.is_ipv4()
+        });
+        match own {
+            Some(own) if error.source.kind() == io::ErrorKind::AddrInUse => format!(
+                "{error}; teal itself listens at {own}, and one of the two is every address of the host: \
+                 remove {own} first, or restart teal"
+            ),
+            _ => format!("{error}; {}", explain(address, &error.source)),
+        }
+    }
 }
 
-/// How long answers that are there may take to leave.
-const LAST_ANSWERS: Duration = Duration::from_millis(20);
+/// What a configuration changes about the addresses.
+struct Differences {
+    added: Vec<SocketAddr>,
+    removed: Vec<SocketAddr>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn subject(address: SocketAddr) -> String {
     format!("dns {address}")
 }
 
-fn try_bind(address: SocketAddr, problems: &Problems) -> Option<Bound> {
-    match dns::bind(address) {
-        Ok(bound) => {
-            problems.clear(&subject(address));
-            Some(bound)
+impl Shared {
+    fn try_bind(&self, address: SocketAddr) -> Option<Bound> {
+        match dns::bind(address) {
+            Ok(bound) => {
+                self.problems.clear(&subject(address));
+                self.note_bound(bound.address);
+                Some(bound)
+            }
+            Err(error) => {
+                let cause = explain(address, &error.source);
+                self.problems.set(&subject(address), format!("{error}; {cause}"));
+                None
+            }
         }
-        Err(error) => {
-            let cause = explain(address, &error.source);
-            problems.set(&subject(address), format!("{error}; {cause}"));
-            None
+    }
+
+    /// An address that was let go of a moment ago takes a moment to be free.
+    async fn bind_patiently(&self, address: SocketAddr) -> Result<Bound, BindError> {
+        let end = Instant::now() + CLOSING_PATIENCE;
+        loop {
+            let is_closing = lock(&self.closing).contains(&address) && Instant::now() < end;
+            match dns::bind(address) {
+                Err(error) if error.source.kind() == io::ErrorKind::AddrInUse && is_closing => {
+                    tokio::time::sleep(CLOSING_GRACE / 10).await;
+                }
+                bound => return bound,
+            }
         }
+    }
+
+    /// Says that a transport ended for another reason than a stop.
+    fn note_end(&self, address: SocketAddr, ended: io::Result<()>) {
+        if let Err(error) = ended {
+            self.problems.set(&subject(address), format!("DNS at {address} stopped: {error}; restart teal"));
+        }
+    }
+
+    fn note_bound(&self, address: SocketAddr) {
+        let mut bound = lock(&self.bound);
+        bound.push(address);
+        (self.note)(bound.clone());
+    }
+
+    fn note_closed(&self, address: SocketAddr) {
+        let mut bound = lock(&self.bound);
+        bound.retain(|known| *known != address);
+        (self.note)(bound.clone());
     }
 }
 
 struct Server {
-    dns: Arc<Dns>,
+    shared: Arc<Shared>,
     stop: CancellationToken,
-    problems: Problems,
-    note: Note,
 }
 
 impl Server {
-    async fn run(self, address: SocketAddr, first: Option<Bound>) {
-        let Some(Bound { udp, tcp, .. }) = self.bind(address, first).await else { return };
-        let over_udp = dns::udp::run(udp, Arc::clone(&self.dns), self.stop.clone());
-        let over_tcp = dns::tcp::run(tcp, Arc::clone(&self.dns), self.stop.clone());
-        let (udp_ended, tcp_ended) = tokio::join!(over_udp, over_tcp);
-        for error in [udp_ended.err(), tcp_ended.err()].into_iter().flatten() {
-            self.problems.set(&subject(address), format!("DNS at {address} stopped: {error}; restart teal"));
+    async fn run(self, wanted: SocketAddr, first: Option<Bound>) {
+        if let Some(bound) = self.bind(wanted, first).await {
+            self.serve(wanted, bound).await;
+        } else {
+            failed_listeners().decrement(1.0);
+            self.shared.problems.clear(&subject(wanted));
         }
+        lock(&self.shared.closing).retain(|known| *known != wanted);
+    }
+
+    async fn serve(&self, wanted: SocketAddr, bound: Bound) {
+        let Bound { address, udp, tcp } = bound;
+        let (shared, closing, halt) = (&self.shared, tcp.clone(), CancellationToken::new());
+        let over_udp = dns::udp::run(udp, Arc::clone(&shared.dns), halt.clone());
+        let over_udp = async { shared.note_end(wanted, over_udp.await) };
+        let over_tcp = dns::tcp::run(tcp, Arc::clone(&shared.dns), halt.clone());
+        let over_tcp = async { shared.note_end(wanted, over_tcp.await) };
+        let close = async {
+            self.stop.cancelled().await;
+            shared.note_closed(address);
+            closing.ignore_new_or_say();
+            drop(closing);
+            tokio::time::sleep(CLOSING_GRACE).await;
+            halt.cancel();
+        };
+        tokio::join!(over_udp, over_tcp, close);
     }
 
     async fn bind(&self, address: SocketAddr, mut bound: Option<Bound>) -> Option<Bound> {
@@ -140,10 +302,9 @@ impl Server {
                 () = self.stop.cancelled() => return None,
                 () = tokio::time::sleep(RETRY) => {}
             }
-            bound = try_bind(address, &self.problems);
-            if let Some(bound) = &bound {
+            bound = self.shared.try_bind(address);
+            if bound.is_some() {
                 failed_listeners().decrement(1.0);
-                (self.note)(bound.address);
             }
         }
         bound

@@ -17,13 +17,14 @@ use super::last_good::{self, LastGood};
 use super::limits::{self, TooFewDescriptors};
 use super::listeners::{Http, MetricsListener};
 use super::log::LogThread;
-use super::plane::ProxyPlane;
+use super::plane::Planes;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
-use super::{places, watchdog};
+use super::system_servers::{SystemFiles, SystemServers};
+use super::{places, ports, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
-use crate::dns::{Dns, DnsMetrics, Forwarder};
+use crate::dns::{Dns, DnsMetrics, Forwarder, QueryLog};
 use crate::health::FirstRound;
 use crate::model::{HostNetworks, Route, Settings};
 use crate::net::unix::ControlSocketError;
@@ -33,7 +34,9 @@ use crate::proxy::Shared;
 use crate::proxy::plane::Plane;
 use crate::state::{Base, First, Live, Problems, Removal, SnapshotCell, StateDirectory, StateError, Writer};
 use crate::telemetry::Series;
-use crate::telemetry::names::{DNS_QUERY_DURATION, WEIGHT_ZERO_VIOLATIONS};
+use crate::telemetry::names::{
+    CONNECTION_LOG_DROPPED, DNS_LOG_DROPPED, DNS_QUERY_DURATION, WEIGHT_ZERO_VIOLATIONS,
+};
 use crate::telemetry::ordinary::{InstallError, Ordinary};
 
 /// What the daemon is started with.
@@ -94,7 +97,7 @@ pub struct Daemon {
     pub(super) phase: watch::Sender<Phase>,
     pub(super) plane: Arc<Plane>,
     pub(super) workers: Arc<Workers>,
-    pub(super) resolver: Resolver,
+    pub(super) resolver: Arc<Resolver>,
     pub(super) checks: Checks,
     first_round: FirstRound,
     first_round_end: Instant,
@@ -104,7 +107,7 @@ pub struct Daemon {
     pub(super) live: Arc<Live>,
     pub(super) facts: Arc<Facts>,
     pub(super) reload: mpsc::Sender<ReloadRequest>,
-    pub(super) log_thread: LogThread,
+    pub(super) log_threads: [LogThread; 2],
 }
 
 impl Daemon {
@@ -232,16 +235,16 @@ impl Builder {
         let networks = self.follow_networks().await;
         let workers = Arc::new(Workers::start(Workers::default_count())?);
         let live = Arc::clone(&self.base.live);
-        let (connection_log, log_thread) = LogThread::start()?;
+        let (connection_log, log_thread) = LogThread::start("teal-log", CONNECTION_LOG_DROPPED)?;
         let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
         let shared = Arc::new(shared.logging_to(connection_log));
         // DNS before everything else: names must resolve whatever else fails.
-        let resolver = self.start_dns(&snapshot, networks)?;
+        let (resolver, query_log_thread) = self.start_dns(&snapshot, networks)?;
         let (checks, first_round) = Checks::start(&snapshot, &self.base)?;
         let first_round_end = Instant::now() + FIRST_ROUND;
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
-        let data_plane = ProxyPlane::new(Arc::clone(&plane), self.base.problems.clone());
-        let writer = Writer::start(first, self.base.clone(), Box::new(data_plane)).await;
+        let planes = Planes::new(&plane, &resolver, &self.base.problems);
+        let writer = Writer::start(first, self.base.clone(), Box::new(planes)).await;
         let (phase, phase_seen) = watch::channel(Phase::Starting);
         let (reload, requests) = mpsc::channel(REQUESTS);
         let (changes, orders) = mpsc::channel(REQUESTS);
@@ -266,11 +269,11 @@ impl Builder {
             connections: Arc::new(move || report(&shared)),
             reload: reload.clone(),
             changes,
+            dns: resolver.access(),
             state: self.base.directory.path().to_owned(),
         };
         self.start_admin(context, socket);
-        self.start_watchdog(&workers, &resolver);
-        let (stop, tasks, facts) = (self.stop, self.tasks, self.facts);
+        self.start_watchdog(&workers, &resolver, &snapshot);
         Ok(Daemon {
             phase,
             plane,
@@ -279,20 +282,22 @@ impl Builder {
             checks,
             first_round,
             first_round_end,
-            stop,
-            tasks,
+            stop: self.stop,
+            tasks: self.tasks,
             snapshot,
             live,
-            facts,
+            facts: self.facts,
             reload,
-            log_thread,
+            log_threads: [log_thread, query_log_thread],
         })
     }
 
-    fn start_watchdog(&self, workers: &Arc<Workers>, resolver: &Resolver) {
+    fn start_watchdog(&self, workers: &Arc<Workers>, resolver: &Resolver, snapshot: &SnapshotCell) {
         let dns = resolver.handle().clone();
         self.tasks.spawn(watchdog::run(Arc::clone(workers), dns, self.stop.clone()));
         self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
+        let (live, problems) = (Arc::clone(&self.base.live), self.base.problems.clone());
+        self.tasks.spawn(ports::watch(Arc::clone(snapshot), live, problems, self.stop.clone()));
     }
 
     /// The host's networks as they are now, followed from then on.
@@ -307,20 +312,20 @@ impl Builder {
         &self,
         snapshot: &SnapshotCell,
         networks: Arc<ArcSwap<HostNetworks>>,
-    ) -> Result<Resolver, StartError> {
-        let duration = self.base.live.series().histogram(DNS_QUERY_DURATION, &[]);
-        let metrics = DnsMetrics::new(duration);
-        let series = Arc::clone(self.base.live.series());
-        let forwarder = Forwarder::new(metrics.clone(), series, self.base.problems.clone());
-        let dns = Dns::new(Arc::clone(snapshot), networks, metrics);
-        let dns = Arc::new(Dns { forwarder: Arc::new(forwarder), ..dns });
+    ) -> Result<(Arc<Resolver>, LogThread), StartError> {
+        let series = self.base.live.series();
+        let metrics = DnsMetrics::new(series.histogram(DNS_QUERY_DURATION, &[]));
+        let (log, log_thread) = LogThread::start("teal-dns-log", DNS_LOG_DROPPED)?;
+        let forwarder = Forwarder::new(metrics.clone(), Arc::clone(series), self.base.problems.clone());
+        let mut dns = Dns::new(Arc::clone(snapshot), networks, metrics).with_forwarder(forwarder);
+        dns.log = QueryLog::new(log);
+        let system = SystemServers::start(SystemFiles::default(), Arc::clone(&dns.upstreams));
+        self.tasks.spawn(system.run(self.stop.clone()));
         let facts = Arc::clone(&self.facts);
-        let note = move |address: SocketAddr| {
-            let mut listen = facts.dns.load().as_ref().clone();
-            listen.push(address);
-            facts.dns.store(Arc::new(listen));
-        };
-        Ok(Resolver::start(&self.settings.dns.listen, &dns, &self.base.problems, note)?)
+        let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
+        let listen = &self.settings.dns.listen;
+        let resolver = Resolver::start(listen, &Arc::new(dns), &self.base.problems, note)?;
+        Ok((Arc::new(resolver), log_thread))
     }
 
     /// Reports each change of the configuration, where it is watched.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use super::log::LogThread;
 use super::start::Daemon;
 use super::systemd;
 use crate::admin::Phase;
@@ -46,13 +47,13 @@ impl Daemon {
         self.tasks.close();
         self.tasks.wait().await;
         let (resolver, checks, workers) = (self.resolver, self.checks, self.workers);
-        let log_thread = self.log_thread;
+        let log_threads = self.log_threads;
         let joined = tokio::task::spawn_blocking(move || {
             checks.stop();
             resolver.stop();
             workers.shutdown();
             // Last: connections that end with their worker have their line.
-            log_thread.stop();
+            log_threads.into_iter().for_each(LogThread::stop);
         });
         if let Err(error) = joined.await {
             tracing::error!(%error, "a thread panicked while it stopped");

@@ -4,17 +4,14 @@
 //! (one question, class IN, at most an OPT) are decided and encoded here without allocation; whatever
 //! is odd about a packet is judged by `odd` with hickory's parser.
 
+use super::chase::Chase;
 use super::odd::{self, Judged};
-use super::reply::{Ending, ExtendedError, Rcode, Reply, Section, Transport};
-use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question, Rest, rest_of};
-use crate::state::answers::{Answers, Lookup, Outside, Records, Server, ZoneRecords};
-use crate::state::records::{
-    QUESTION_AT, TYPE_A, TYPE_NS, TYPE_PTR, TYPE_SOA, TYPE_SRV, fixed_part, pointer_to,
-};
+use super::reply::{Ending, ExtendedError, Rcode, Reply, Transport};
+use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Recursion, Rest, rest_of};
+use crate::state::answers::{Answers, Lookup, ZoneKind, ZoneRecords};
 
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
-pub(super) const TYPE_ANY: u16 = 255;
 
 /// Whether the client is in `allow_from`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +36,9 @@ pub struct Asked {
 pub enum Verdict {
     /// A reply is in the buffer.
     Reply(Scope, Rcode),
-    /// Upstreams have to be asked; the query had this OPT. Nothing is in the buffer.
-    Forward(Option<Opt>),
+    /// The name is in none of the zones and has to be asked elsewhere: of the configured domain with this
+    /// index, else of the upstreams.
+    Forward(Option<u16>),
     /// There is none.
     Drop(DropReason),
 }
@@ -50,6 +48,8 @@ pub enum Verdict {
 pub enum Scope {
     /// The zones.
     Zone,
+    /// What every server knows of names such as `localhost`.
+    Special,
     /// What upstreams have said before.
     Cache,
     /// Upstreams, or teal's own word about them.
@@ -62,12 +62,14 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [Self::Zone, Self::Cache, Self::Forwarded, Self::Refused, Self::Invalid];
+    pub const ALL: [Self; 6] =
+        [Self::Zone, Self::Special, Self::Cache, Self::Forwarded, Self::Refused, Self::Invalid];
 
     /// The value of the label `scope`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Zone => "zone",
+            Self::Special => "special",
             Self::Cache => "cache",
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
@@ -75,14 +77,14 @@ impl Scope {
         }
     }
 
+    /// Where answers about a zone come from.
+    fn of_zone(zone: &ZoneRecords) -> Self {
+        if zone.kind == ZoneKind::Own { Self::Zone } else { Self::Special }
+    }
+
     /// Where errors come from.
-    pub(super) fn of_error(rcode: Rcode) -> Self {
-        match rcode {
-            Rcode::NoError | Rcode::NxDomain => Self::Zone,
-            Rcode::ServFail | Rcode::YxDomain => Self::Forwarded,
-            Rcode::Refused => Self::Refused,
-            Rcode::FormErr | Rcode::NotImp | Rcode::BadVers => Self::Invalid,
-        }
+    fn of_error(rcode: Rcode) -> Self {
+        if rcode == Rcode::Refused { Self::Refused } else { Self::Invalid }
     }
 }
 
@@ -128,12 +130,15 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
         Rest::Broken => return refuse_unread(packet, &header, Some(&question), out),
     };
     let reply = Reply::begin(out, &header, Some(&question), (asked.transport, opt));
-    let Some(ending) = decide(&question, &header, asked.source, answers, reply) else {
-        out.clear();
-        return Verdict::Forward(opt);
-    };
-    let (Ending::Authoritative(rcode) | Ending::Error(rcode, _)) = ending;
-    Verdict::Reply(Scope::of_error(rcode), rcode)
+    match decide(&question, (asked.source, header.recursion()), answers, reply) {
+        Decision::Ended(scope, Ending::Authoritative(rcode) | Ending::Error(rcode, _)) => {
+            Verdict::Reply(scope, rcode)
+        }
+        Decision::Forward(domain) => {
+            out.clear();
+            Verdict::Forward(domain)
+        }
+    }
 }
 
 /// Refuses a packet that cannot be read further than the header and perhaps the question. An unknown
@@ -155,138 +160,40 @@ fn refuse_unread(
     Verdict::Reply(Scope::of_error(rcode), rcode)
 }
 
-/// Answers an ordinary question, if it is not for upstreams.
+/// What an ordinary question gets.
+enum Decision {
+    /// A reply that ended so.
+    Ended(Scope, Ending),
+    /// It is to be asked elsewhere.
+    Forward(Option<u16>),
+}
+
+/// Answers an ordinary question.
 fn decide(
     question: &Question<'_>,
-    header: &Header,
-    source: Source,
+    (source, recursion): (Source, Recursion),
     answers: &Answers,
     mut reply: Reply<'_>,
-) -> Option<Ending> {
-    let mut space = [0; NAME_OCTETS_MAX];
-    let ending = if source == Source::Denied {
-        Ending::Error(Rcode::Refused, Some(ExtendedError::Prohibited))
+) -> Decision {
+    let refused = |why| (Scope::Refused, Ending::Error(Rcode::Refused, why));
+    let (scope, ending) = if source == Source::Denied {
+        refused(Some(ExtendedError::Prohibited))
     } else if matches!(question.kind, TYPE_AXFR | TYPE_IXFR) {
-        Ending::Error(Rcode::Refused, None)
+        refused(None)
     } else {
+        let mut space = [0; NAME_OCTETS_MAX];
         let name = question.lower_case_name(&mut space);
+        let mut chase = |name, zone, records| {
+            let mut chase = Chase { kind: question.kind, answers, reply: &mut reply };
+            (Scope::of_zone(zone), Ending::Authoritative(chase.run(name, zone, records)))
+        };
         match answers.lookup(name) {
-            Lookup::Name(zone, records) => {
-                let asked = Name { octets: name.len(), zone, ttl: answers.ttl() };
-                if !asked.push_records(question.kind, records, &mut reply) {
-                    asked.push_no_such(&mut reply);
-                }
-                Ending::Authoritative(Rcode::NoError)
-            }
-            Lookup::Missing(zone) => {
-                Name { octets: name.len(), zone, ttl: 0 }.push_no_such(&mut reply);
-                Ending::Authoritative(Rcode::NxDomain)
-            }
-            Lookup::Forwarded if header.wants_recursion() => return None,
-            Lookup::Outside if header.wants_recursion() && answers.outside() == Outside::Forwarded => {
-                return None;
-            }
-            // Also without RD: who asks so wants what teal knows itself (RFC 1035 §4.1.1).
-            Lookup::Forwarded | Lookup::Outside => {
-                Ending::Error(Rcode::Refused, Some(ExtendedError::NotAuthoritative))
-            }
+            Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
+            Lookup::Forward(_) | Lookup::Outside => refused(Some(ExtendedError::NotAuthoritative)),
+            Lookup::Name(zone, records) => chase(name, zone, Some(records)),
+            Lookup::Missing(zone) => chase(name, zone, None),
         }
     };
     reply.finish(ending);
-    Some(ending)
-}
-
-/// A name of a zone, as it stands in the question.
-struct Name<'a> {
-    octets: usize,
-    zone: &'a ZoneRecords,
-    ttl: u32,
-}
-
-impl Name<'_> {
-    /// Where the last `octets` of the name are found in the message.
-    fn suffix_at(&self, octets: u8) -> u16 {
-        let skipped = self.octets.saturating_sub(usize::from(octets));
-        QUESTION_AT + u16::try_from(skipped).expect("a name has at most 255 octets")
-    }
-
-    fn apex_at(&self) -> u16 {
-        self.suffix_at(self.zone.apex_octets)
-    }
-
-    /// SOA, which lets the client remember that there is nothing (RFC 2308 §3).
-    fn push_no_such(&self, reply: &mut Reply<'_>) {
-        reply.push(Section::Authority, |out| self.zone.soa_negative.append(self.apex_at(), out));
-    }
-
-    /// Whether there were records of that type. Who asks for ANY gets records of one type
-    /// (RFC 8482 §4.1).
-    fn push_records(&self, kind: u16, records: &Records, reply: &mut Reply<'_>) -> bool {
-        match (records, kind) {
-            (Records::Address(address), TYPE_A | TYPE_ANY) => {
-                reply.push(Section::Answer, |out| self.write_address(QUESTION_AT, address.octets(), out));
-            }
-            (Records::Server(server), TYPE_SRV | TYPE_ANY) => self.push_servers(server, reply),
-            (Records::Pointer(target) | Records::Apex { pointer: Some(target) }, TYPE_PTR)
-            | (Records::Pointer(target), TYPE_ANY) => {
-                reply.push(Section::Answer, |out| self.write_pointer(target, out));
-            }
-            (Records::Apex { .. }, TYPE_SOA | TYPE_ANY) => {
-                reply.push(Section::Answer, |out| self.zone.soa.append(self.apex_at(), out));
-            }
-            (Records::Apex { .. }, TYPE_NS) => {
-                reply.push(Section::Answer, |out| self.zone.ns.append(self.apex_at(), out));
-                if let Some(glue) = &self.zone.glue {
-                    reply.push(Section::Additional, |out| glue.append(self.apex_at(), out));
-                }
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    /// SRV for each port, with the address that they all lead to. Their target is written out: RFC
-    /// 2782 forbids to compress it.
-    fn push_servers(&self, server: &Server, reply: &mut Reply<'_>) {
-        let target_at = usize::from(self.suffix_at(server.target_octets));
-        let target = target_at..target_at + usize::from(server.target_octets);
-        for port in &server.ports {
-            let [high, low] = port.to_be_bytes();
-            // Priority and weight mean nothing with one target.
-            let numbers = [0, 0, 0, 0, high, low];
-            reply.push(Section::Answer, |out| {
-                let target = target.clone();
-                let octets = numbers.len() + target.len();
-                out.extend_from_slice(&pointer_to(QUESTION_AT));
-                out.extend_from_slice(&fixed_part(TYPE_SRV, self.ttl));
-                out.extend_from_slice(&length(octets));
-                out.extend_from_slice(&numbers);
-                let name_at = out.len();
-                out.extend_from_within(target);
-                out[name_at..].make_ascii_lowercase();
-            });
-        }
-        let target_at = self.suffix_at(server.target_octets);
-        reply.push(Section::Additional, |out| {
-            self.write_address(target_at, server.address.octets(), out);
-        });
-    }
-
-    fn write_address(&self, owner_at: u16, address: [u8; 4], out: &mut Vec<u8>) {
-        out.extend_from_slice(&pointer_to(owner_at));
-        out.extend_from_slice(&fixed_part(TYPE_A, self.ttl));
-        out.extend_from_slice(&[0, 4]);
-        out.extend_from_slice(&address);
-    }
-
-    fn write_pointer(&self, target: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(&pointer_to(QUESTION_AT));
-        out.extend_from_slice(&fixed_part(TYPE_PTR, self.ttl));
-        out.extend_from_slice(&length(target.len()));
-        out.extend_from_slice(target);
-    }
-}
-
-fn length(octets: usize) -> [u8; 2] {
-    u16::try_from(octets).expect("a name and three numbers").to_be_bytes()
+    Decision::Ended(scope, ending)
 }

@@ -93,7 +93,7 @@ impl DnsMetrics {
                 });
                 counter.increment(1);
             }
-            // Counted once its reply is there.
+            // Counted by who answers it.
             Verdict::Forward(_) => {}
             Verdict::Drop(reason) => self.drop(Dropped::Packet(reason)),
         }

@@ -66,6 +66,15 @@ pub(super) fn judge(packet: &[u8], asked: Asked, out: &mut Vec<u8>) -> Judged {
     Judged::Replied(rcode)
 }
 
+/// The OPT of an odd query that can be answered all the same.
+pub(super) fn opt_of(packet: &[u8]) -> Option<Opt> {
+    let asked = Asked { transport: Transport::Tcp, source: Source::Allowed };
+    match judge(packet, asked, &mut Vec::new()) {
+        Judged::Ordinary(opt) => opt,
+        Judged::Replied(_) | Judged::Unreadable => None,
+    }
+}
+
 /// Says what is wrong with odd queries.
 struct OddQueries {
     source: Source,

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Asked, Verdict, answer};
 use super::batch::{BATCH, Received, Replies, Wildcard};
-use super::forward::ReplyTo;
+use super::later::{Outside, WayBack};
 use super::metrics::{DnsMetrics, Dropped};
 use super::reply::Transport;
-use super::{Dns, source_of};
+use super::{Dns, Logged, source_of};
 
 /// Batches answered after the stop, so that a client that goes on asking cannot hold it up.
 const BATCHES_AT_STOP: usize = 64;
@@ -173,15 +173,19 @@ impl Worker {
             let asked = Asked { transport: Transport::Udp, source };
             let reply = self.replies.next(datagram.peer, datagram.asked_at);
             let mut verdict = answer(packet, asked, &snapshot.answers, reply);
-            if let Verdict::Forward(opt) = verdict {
-                let to = ReplyTo::Udp {
-                    socket: Arc::clone(&self.socket),
-                    peer: datagram.peer,
-                    from: datagram.asked_at,
-                };
-                verdict = self.dns.forward((packet, opt), to, &snapshot, reply);
+            if let Verdict::Forward(domain) = verdict {
+                let (packet, transport, source) = (packet, Transport::Udp, datagram.peer.ip());
+                let (snapshot, host) = (&**snapshot, &**host);
+                let query = Outside { packet, transport, source, domain, snapshot, host };
+                let (socket, peer, from) = (Arc::clone(&self.socket), datagram.peer, datagram.asked_at);
+                let answered = self.dns.forwarder.forward(&query, WayBack::Udp { socket, peer, from }, reply);
+                if let Some((scope, rcode)) = answered {
+                    verdict = Verdict::Reply(scope, rcode);
+                }
             }
             metrics.count(verdict, Transport::Udp);
+            let (source, octets) = (datagram.peer.ip(), reply.len());
+            self.dns.log(&snapshot, &Logged { packet, source, transport: Transport::Udp, verdict, octets });
             if !matches!(verdict, Verdict::Reply(..)) {
                 self.replies.take_back();
             }

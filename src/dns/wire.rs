@@ -13,7 +13,6 @@ const LABEL_OCTETS_MAX: u8 = 63;
 /// Octets of a record whose owner is the root and which has no data.
 const RECORD_OCTETS_MIN: usize = 11;
 pub(super) const TYPE_OPT: u16 = 41;
-const RECURSION_DESIRED: u16 = 0x0100;
 
 /// The header (RFC 1035 §4.1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +37,24 @@ impl Header {
         self.flags & 0x8000 != 0
     }
 
-    /// RD: others may be asked.
-    pub fn wants_recursion(&self) -> bool {
-        self.flags & RECURSION_DESIRED != 0
+    /// RD.
+    pub fn recursion(&self) -> Recursion {
+        if self.flags & 0x0100 != 0 { Recursion::Desired } else { Recursion::NotDesired }
     }
 
     /// Whether the opcode is QUERY.
     pub fn is_query(&self) -> bool {
         self.flags & 0x7800 == 0
     }
+}
+
+/// Whether names may be asked elsewhere to answer a query (RFC 1035 §4.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recursion {
+    /// The client wants an answer, wherever it comes from.
+    Desired,
+    /// It wants what is known here. Such a query is never passed on.
+    NotDesired,
 }
 
 /// The one question of a query.

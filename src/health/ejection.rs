@@ -77,13 +77,14 @@ mod tests {
 
     use super::*;
     use crate::model::{ColorName, ServiceName};
-    use crate::state::Live;
+    use crate::state::{Live, SuccessAt, Unheard};
 
     const OUTLIER: Outlier = Outlier {
         consecutive_failures: 5,
         ejection: Duration::from_secs(30),
         max_ejection: Duration::from_secs(100),
         max_ejected_percent: 50,
+        resets: true,
     };
 
     fn color(count: u16) -> Vec<Arc<EndpointLive>> {
@@ -169,6 +170,45 @@ mod tests {
                 prop_assert!(ejected.len() <= (color.len() / 2).max(1));
                 for endpoint in ejected {
                     prop_assert!(endpoint.outlier.record().until.is_some_and(|until| until > now));
+                }
+            }
+        }
+
+        /// In both modes an endpoint is ejected exactly when the last so many connections that say something
+        /// about it all failed, with connections that overlap in any way.
+        #[test]
+        fn a_row_of_failures_is_one_in_both_modes(
+            resets in any::<bool>(),
+            events in proptest::collection::vec((0_u32..6, 0_u64..2), 1..200),
+        ) {
+            let success = SuccessAt::of(Some(&Outlier { resets, ..OUTLIER }));
+            let color = color(1);
+            let (cell, mut now) = (&color[0].outlier, Instant::now());
+            let mut row = 0;
+            for (what, seconds) in events {
+                now += Duration::from_secs(seconds);
+                match what {
+                    0 => cell.failed(),
+                    1 => cell.accepted(success),
+                    2 => cell.heard(success),
+                    3 => cell.ended_unheard(success, Unheard::Reset),
+                    4 => cell.ended_unheard(success, Unheard::Clean),
+                    _ => cell.ended_unheard(success, Unheard::Otherwise),
+                }
+                row = match (what, resets) {
+                    (0, _) | (3, true) => row + 1,
+                    (1, false) | (2 | 4, true) => 0,
+                    _ => row,
+                };
+                prop_assert_eq!(cell.failures(), row);
+                let was = cell.is_ejected();
+                sweep_all(&color, now);
+                let due = row >= OUTLIER.consecutive_failures;
+                if !was {
+                    prop_assert_eq!(cell.is_ejected(), due);
+                }
+                if was && !cell.is_ejected() {
+                    row = 0;
                 }
             }
         }

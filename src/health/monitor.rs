@@ -1,6 +1,6 @@
 //! Runs the checks of the current snapshot: follows it, starts what is due, notes the outcomes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::{Agenda, Random, delay, first_delay};
 use super::ejection::{self, Change};
 use super::outcome::{Failure, Outcome};
-use super::targets::{Question, Target, questions};
+use super::slow_start::{self, Look};
+use super::targets::{self, Question, Target, questions};
 use super::{http, tcp, verdict};
 use crate::model::{CheckKind, OnAllDown};
 use crate::state::{
     ColorState, EndpointLive, HealthState, Live, PortState, Problems, ServiceState, Snapshot, SnapshotCell,
-    Verdict,
 };
 use crate::telemetry::HistogramCell;
 use crate::telemetry::names::HEALTH_CHECK_DURATION;
@@ -76,6 +76,8 @@ pub struct Monitor {
     /// Whether health or the snapshot changed since problems were looked for.
     changed: bool,
     own_fault: Option<Instant>,
+    /// Whether it has looked at the first snapshot's endpoints.
+    look: Look,
 }
 
 /// A question that is asked again and again.
@@ -132,6 +134,7 @@ impl Monitor {
             first_round,
             changed: false,
             own_fault: None,
+            look: Look::First,
             parts,
         };
         (monitor, FirstRound(over))
@@ -195,37 +198,29 @@ impl Monitor {
         self.agenda.add(now, id);
     }
 
-    /// Drops the questions that are not wanted any more. An endpoint that nobody asks is not known to work
-    /// any more: should it come back, its first check decides.
+    /// Drops the questions that are not wanted any more.
     fn forget(&mut self, wanted: &HashMap<Question, Vec<Target>>) {
-        let pointer = |target: &Target| Arc::as_ptr(&target.live) as usize;
-        let kept: HashSet<usize> = wanted.values().flatten().map(pointer).collect();
-        for target in self.probes.values().flat_map(|probe| &probe.targets) {
-            if !kept.contains(&pointer(target)) && target.live.health.state() == HealthState::Healthy {
-                target.live.health.set(Verdict::PENDING);
-            }
-        }
+        let asked = self.probes.values().flat_map(|probe| &probe.targets);
+        targets::forget(asked, wanted.values().flatten());
         self.ids.retain(|question, _| wanted.contains_key(question));
         self.probes.retain(|_, probe| wanted.contains_key(&probe.question));
     }
 
-    /// Ejects endpoints to which connections fail, and takes back those whose time is over.
+    /// Ejects endpoints to which connections fail, takes back those whose time is over, and lets shares grow.
     fn sweep(&mut self, now: Instant) {
         let snapshot = self.parts.snapshot.load();
         for service in snapshot.services.values() {
             for color in service.ports.iter().flat_map(|port| &port.colors) {
                 let endpoints = color.endpoints.iter().map(|endpoint| &*endpoint.live);
-                ejection::sweep(
-                    endpoints,
-                    service.service.policy.outlier.as_ref(),
-                    now,
-                    |endpoint, change| {
-                        self.changed = true;
-                        log_ejection((service, color), endpoint, change);
-                    },
-                );
+                let policy = &service.service.policy;
+                ejection::sweep(endpoints, policy.outlier.as_ref(), now, |endpoint, change| {
+                    self.changed = true;
+                    log_ejection((service, color), endpoint, change);
+                });
+                slow_start::sweep(&color.endpoints, policy.slow_start, now, self.look);
             }
         }
+        self.look = Look::Later;
     }
 
     fn start_due(&mut self, now: Instant) {
@@ -317,12 +312,18 @@ fn report_down(snapshot: &Snapshot, problems: &Problems) {
 }
 
 fn down_message(service: &ServiceState, port: &PortState) -> String {
+    let weighted = port.colors.iter().filter(|color| !color.weight.is_zero());
+    let endpoints = weighted.flat_map(|color| &color.endpoints);
+    let count = endpoints.filter(|endpoint| endpoint.is_enabled()).count();
+    if count == 0 {
+        return "every endpoint with weight is disabled by hand and gets no connection: `teal endpoint enable` \
+                takes one back"
+            .to_owned();
+    }
     let what = match service.service.policy.on_all_down {
         OnAllDown::Try => "are tried all the same (on_all_down = \"try\")",
         OnAllDown::Reject => "get no connection (on_all_down = \"reject\")",
     };
-    let count: usize =
-        port.colors.iter().filter(|color| !color.weight.is_zero()).map(|color| color.endpoints.len()).sum();
     format!(
         "every endpoint with weight is down ({count}), as checks or failed connections say; they {what}: mend them, or the check"
     )

@@ -1,11 +1,11 @@
 //! What is to be checked, as a snapshot says. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::{ActiveCheck, ColorName, ServiceName};
-use crate::state::{ColorLive, EndpointLive, EndpointState, Snapshot};
+use crate::state::{ColorLive, EndpointLive, EndpointState, HealthState, Snapshot, Verdict};
 
 /// One thing to ask, however many endpoints it answers for: several ports and colors may share a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +52,18 @@ pub fn questions(snapshot: &Snapshot) -> HashMap<Question, Vec<Target>> {
         }
     }
     questions
+}
+
+/// Lets go of those that were `asked` and are not `wanted` any more. An endpoint that nobody asks is not known
+/// to work: should it come back, its first check decides.
+pub fn forget<'a>(asked: impl Iterator<Item = &'a Target>, wanted: impl Iterator<Item = &'a Target>) {
+    let pointer = |target: &Target| Arc::as_ptr(&target.live) as usize;
+    let kept: HashSet<usize> = wanted.map(pointer).collect();
+    for target in asked {
+        if !kept.contains(&pointer(target)) && target.live.health.state() == HealthState::Healthy {
+            target.live.health.set(Verdict::PENDING);
+        }
+    }
 }
 
 fn question(check: &Arc<ActiveCheck>, endpoint: &EndpointState) -> Question {

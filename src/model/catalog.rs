@@ -154,6 +154,8 @@ pub struct Policy {
     pub health: HealthCheck,
     /// When failed connections eject an endpoint; never when absent.
     pub outlier: Option<Outlier>,
+    /// How long an endpoint that comes into use takes to its full share; none when absent.
+    pub slow_start: Option<Duration>,
 }
 
 /// A version of the PROXY protocol (HAProxy's proxy-protocol.txt).
@@ -188,6 +190,7 @@ impl Default for Policy {
             on_all_down: OnAllDown::Try,
             health: HealthCheck::tcp(),
             outlier: Some(Outlier::default()),
+            slow_start: None,
         }
     }
 }

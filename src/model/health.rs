@@ -138,6 +138,9 @@ pub struct Outlier {
     pub max_ejection: Duration,
     /// Percent of a color's endpoints that may be ejected at once; one may always be.
     pub max_ejected_percent: u32,
+    /// Whether an RST of the backend before its first byte is a failure too, and a connection succeeds with
+    /// that byte only.
+    pub resets: bool,
 }
 
 impl Default for Outlier {
@@ -147,6 +150,7 @@ impl Default for Outlier {
             ejection: Duration::from_secs(30),
             max_ejection: Duration::from_secs(300),
             max_ejected_percent: 50,
+            resets: false,
         }
     }
 }

@@ -23,9 +23,9 @@ pub use catalog::{
 pub use forward::{ForwardSettings, Upstream};
 pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outlier, StatusSet};
 pub use limits::{AcceptRate, ConnectionLimits};
-pub use name::{AppName, ColorName, Domain, NameError, PortName, ServiceName, Zone};
+pub use name::{AppName, ColorName, Domain, NameError, PortName, RecordName, ServiceName, Zone};
 pub use settings::{
-    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
-    Settings, VipPool, VipSettings,
+    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, RecordData, ReloadSettings,
+    Route, Settings, VipPool, VipSettings,
 };
 pub use weight::{EndpointWeight, Weight, WeightError};

@@ -16,7 +16,7 @@ const PORT_NAME_OCTETS_MAX: usize = 15;
 /// name in text form may have (RFC 1035 §2.3.4).
 const ZONE_OCTETS_MAX: usize = 80;
 
-/// Octets in a name in text form at most, without the trailing dot (RFC 1035 §2.3.4).
+/// Octets in a name in text form at most (RFC 1035 §2.3.4).
 const NAME_OCTETS_MAX: usize = 253;
 
 /// Service names that DNS gives another meaning.
@@ -66,6 +66,18 @@ fn parse_label(text: &str, octets_max: usize) -> Result<Arc<str>, NameError> {
     }
     if text.starts_with('-') || text.ends_with('-') {
         return Err(NameError::Hyphen);
+    }
+    Ok(text.to_ascii_lowercase().into())
+}
+
+/// Checks a name of several labels, which may have underscores, and returns it in lower case.
+fn parse_whole_name(text: &str) -> Result<Arc<str>, NameError> {
+    let text = text.strip_suffix('.').unwrap_or(text);
+    if text.len() > NAME_OCTETS_MAX {
+        return Err(NameError::TooLong { octets: text.len(), octets_max: NAME_OCTETS_MAX });
+    }
+    for label in text.split('.') {
+        parse_label(&label.replace('_', "x"), LABEL_OCTETS_MAX)?;
     }
     Ok(text.to_ascii_lowercase().into())
 }
@@ -170,25 +182,35 @@ name!(
     /// A DNS suffix that others own, without the trailing dot. Labels may have underscores, as those of
     /// directory services do (`_msdcs.corp.example`).
     Domain,
-    |text| {
-        let text = text.strip_suffix('.').unwrap_or(text);
-        if text.len() > NAME_OCTETS_MAX {
-            return Err(NameError::TooLong { octets: text.len(), octets_max: NAME_OCTETS_MAX });
-        }
-        for label in text.split('.') {
-            let plain = label.strip_prefix('_').unwrap_or(label);
-            parse_label(&plain.replace('_', "x"), LABEL_OCTETS_MAX)?;
-        }
-        Ok(text.to_ascii_lowercase().into())
-    }
+    parse_whole_name
 );
-
+name!(
+    /// The whole name of a record, without the trailing dot: `printer.local`. Labels may have underscores
+    /// (RFC 8552).
+    RecordName,
+    parse_whole_name
+);
 impl Domain {
     /// What of this domain lies below `zone`, without a trailing dot: nothing for the zone itself, absent
     /// for a domain that lies elsewhere.
     pub fn below(&self, zone: &Zone) -> Option<&str> {
         let rest = self.0.strip_suffix(&*zone.0)?;
         if rest.is_empty() { Some(rest) } else { rest.strip_suffix('.') }
+    }
+}
+
+impl RecordName {
+    /// Aliases that may follow each other until a name that is none.
+    pub const ALIASES_MAX: usize = 8;
+
+    /// Whether it is `domain` or lies below it.
+    pub fn is_in(&self, domain: &Domain) -> bool {
+        self.0.strip_suffix(&*domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    /// Whether it lies in `zone` and is not its apex.
+    pub fn is_below(&self, zone: &Zone) -> bool {
+        self.0.strip_suffix(&*zone.0).is_some_and(|rest| rest.ends_with('.'))
     }
 }
 
@@ -234,6 +256,18 @@ mod tests {
         assert_eq!(domain("dc.corp.local").below(&zone), Some("dc.corp"));
         assert_eq!(domain("local").below(&zone), Some(""));
         assert_eq!(domain("notlocal").below(&zone), None);
+    }
+
+    #[test]
+    fn a_record_has_its_whole_name() {
+        let name = |text| RecordName::parse(text).unwrap();
+        assert_eq!(name("_Dmarc.Mail.local.").as_str(), "_dmarc.mail.local");
+        assert!(name("a.b.local").is_below(&Zone::parse("local").unwrap()));
+        assert!(!name("local").is_below(&Zone::parse("local").unwrap()));
+        assert!(!name("a.notlocal").is_below(&Zone::parse("local").unwrap()));
+        assert_eq!(RecordName::parse("*.local"), Err(NameError::Character('*')));
+        assert_eq!(RecordName::parse("a..local"), Err(NameError::Empty));
+        assert_eq!(RecordName::parse(""), Err(NameError::Empty));
     }
 
     #[test]

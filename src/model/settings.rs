@@ -1,6 +1,8 @@
 //! What configures the daemon itself: DNS, VIP pool, metrics, control socket, reload, limits.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use ipnet::Ipv4Net;
 use super::access::AllowFrom;
 use super::cache::CacheSettings;
 use super::forward::ForwardSettings;
-use super::name::Zone;
+use super::name::{RecordName, Zone};
 
 /// Everything outside `[apps]`, `[services]` and `[defaults]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,26 @@ pub struct DnsSettings {
     pub cache: CacheSettings,
     /// Who may ask; others get REFUSED.
     pub allow_from: AllowFrom,
+    /// Records of the operator's own, each name in one of the zones.
+    pub records: BTreeMap<RecordName, RecordData>,
+    /// One answered query of so many has a line in the log; none when absent.
+    pub log_one_in: Option<NonZeroU32>,
+}
+
+/// What a name of `[dns.records]` has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordData {
+    /// CNAME: another name for this one, and no other record (RFC 1034 §3.6.2).
+    Alias(RecordName),
+    /// At least one record.
+    Records {
+        /// A.
+        v4: Vec<Ipv4Addr>,
+        /// AAAA.
+        v6: Vec<Ipv6Addr>,
+        /// TXT, one record each.
+        texts: Vec<String>,
+    },
 }
 
 /// The network that VIPs are taken from.

@@ -28,6 +28,8 @@ pub fn settings() -> Settings {
             forward: ForwardSettings::off(),
             cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
+            records: std::collections::BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings {
             pool: VipPool("127.80.0.0/16".parse().expect("a network")),

@@ -8,6 +8,7 @@ pub mod host;
 pub mod listen;
 pub mod overlap;
 pub mod pipe;
+pub mod ports;
 pub mod route;
 mod rtnl;
 pub mod stream;

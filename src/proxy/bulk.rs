@@ -105,6 +105,11 @@ impl Bulk {
         Ok(Poll::Ready(()))
     }
 
+    /// Whether the pipe holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
     /// Gives the pipe back to the pool, or drops it when bytes are left in it.
     pub fn end(self, pipes: &PipePool) {
         if self.held == 0 { pipes.give_back(self.pipe) } else { pipes.forget() }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
+use crate::net::ports::SourcePorts;
 use crate::net::stream::has_error;
 use crate::state::ErrorReason;
 
@@ -73,13 +74,8 @@ impl Connecting {
 
 /// Whether the kernel may give this port to an outgoing connection.
 fn may_be_a_source(port: u16) -> bool {
-    static RANGE: OnceLock<(u16, u16)> = OnceLock::new();
-    let (first, last) = *RANGE.get_or_init(|| {
-        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-        let mut bounds = text.split_ascii_whitespace().map_while(|bound| bound.parse().ok());
-        bounds.next().zip(bounds.next()).unwrap_or((1, u16::MAX))
-    });
-    (first..=last).contains(&port)
+    static PORTS: OnceLock<SourcePorts> = OnceLock::new();
+    PORTS.get_or_init(SourcePorts::read).contains(port)
 }
 
 /// Whether a connect failed because its source address has no free port left, or is not the host's.

@@ -5,47 +5,20 @@
 //! draws from the split again.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::attempt::{Attempt, Order};
 use super::route::{Route, Via};
-use super::standing::Standing;
-use crate::model::{ColorName, OnAllDown, OnColorDown, ProxyProtocol, Weight};
+use super::slow_start;
+use super::standing::{Standing, may_serve};
+use crate::model::{ColorName, OnAllDown, OnColorDown};
 use crate::state::{
     ColorLive, ColorPlace, ColorState, EndpointPlace, ErrorReason, PortState, ServiceState, Why,
 };
-
-/// One try.
-#[derive(Debug)]
-pub struct Attempt {
-    /// The endpoint to connect to, with a place there.
-    pub endpoint: EndpointPlace,
-    /// The color it belongs to.
-    pub color: ColorName,
-    /// That color's facts, with a place in it.
-    pub live: ColorPlace,
-    /// That color's weight, in the snapshot that allowed the try.
-    pub weight: Weight,
-    /// Whether the endpoint is told who the client is.
-    pub proxy_protocol: Option<ProxyProtocol>,
-    /// Why this color.
-    pub why: Why,
-    /// Whether it is the connection's first try, a retry or the first one in a further color.
-    pub order: Order,
-}
-
-/// Where a try stands among those of its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// The first one.
-    First,
-    /// Another endpoint of the color whose endpoint failed just before: costs a retry.
-    Retry,
-    /// The first one in a further color, which costs none.
-    NextColor,
-}
 
 /// The tries inside one color.
 #[derive(Debug)]
@@ -93,8 +66,10 @@ pub struct Course {
     chosen_why: Why,
     chosen_live: Arc<ColorLive>,
     leg: Leg,
-    /// Colors whose tries are used up, or that checks say are down.
+    /// Colors whose tries are used up.
     finished: Vec<ColorName>,
+    /// Colors that had nobody to try when they were looked at: down, or at a limit.
+    passed: Vec<ColorName>,
     /// Endpoints that did not answer in time: a lost SYN is no refusal, so they are worth another try
     /// when nobody else is left.
     unanswered: Vec<(ColorName, Why, SocketAddr)>,
@@ -133,6 +108,7 @@ impl Course {
             chosen_live: Arc::clone(&color.live),
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
+            passed: Vec::new(),
             unanswered: Vec::new(),
             trust: Trust::Checks,
             found: Found::Nothing,
@@ -171,21 +147,39 @@ impl Course {
     /// means that the try before failed. `None` when there is nobody left.
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
+        let (trust, mut may_look_again, mut last) = (self.trust, self.tries > 0, None);
         loop {
             if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
             }
-            self.finished.push(self.leg.color.clone());
-            match self.next_leg(service, port).or_else(|| self.last_resort(service, port)) {
-                Some(leg) => self.leg = leg,
-                None => return self.next_unanswered(service, port),
+            let left = if self.leg.tried.is_empty() { &mut self.passed } else { &mut self.finished };
+            left.push(self.leg.color.clone());
+            let mut leg = self.next_leg(service, port).or_else(|| self.last_resort(service, port));
+            if leg.is_none() && std::mem::take(&mut may_look_again) {
+                // What was down before the tries that failed may work by now.
+                self.passed.clear();
+                leg = self.next_leg(service, port);
             }
+            let Some(leg) = leg else { break };
+            let left = std::mem::replace(&mut self.leg, leg);
+            last.get_or_insert(left);
         }
+        // What was only looked at is no part of the course.
+        self.trust = trust;
+        if let Some(last) = last {
+            self.leg = last;
+        }
+        self.next_unanswered(service, port)
     }
 
-    /// From here on only further colors are tried, each once.
-    pub fn stop_retrying(&mut self) {
+    /// The budget refuses the try that came last: it was none, and from here on only further colors are
+    /// tried, each once.
+    pub fn refuse_retry(&mut self, order: Order) {
         self.retries_left = 0;
+        self.tries -= 1;
+        if order != Order::Again {
+            self.leg.tried.pop();
+        }
     }
 
     /// Why there was nobody to try, where that is so.
@@ -196,7 +190,7 @@ impl Course {
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
         let color = find(port, &self.leg.color)?;
-        if self.leg.why.is_by_weight() && color.weight.is_zero() {
+        if !self.may_have(port, color, self.leg.why) {
             return None;
         }
         let order = match self.tries {
@@ -216,15 +210,16 @@ impl Course {
         }
         self.retries_left = retries_left;
         self.tries += 1;
-        Some(Attempt {
-            endpoint,
-            color: color.name.clone(),
-            live,
-            weight: color.weight,
-            proxy_protocol: color.proxy_protocol,
-            why: self.leg.why,
-            order,
-        })
+        Some(Attempt::at(color, (endpoint, live), (self.leg.why, order)))
+    }
+
+    /// Whether a color may have the connection: it has weight, or somebody says so in spite of weight 0.
+    fn may_have(&self, port: &PortState, color: &ColorState, why: Why) -> bool {
+        let is_fallback = || {
+            let fallback = find(port, &self.chosen).and_then(|chosen| port.colors.get(chosen.fallback?));
+            fallback.is_some_and(|fallback| fallback.name == color.name)
+        };
+        !color.weight.is_zero() || why == Why::Preview || (why == Why::Fallback && is_fallback())
     }
 
     /// Notes that a try got no answer in time.
@@ -235,13 +230,14 @@ impl Course {
     /// Nobody is left who was not tried: whoever did not answer is tried again, while there are retries
     /// and the snapshot and the limits still allow it.
     fn next_unanswered(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
-        while self.retries_left > 0 && !self.unanswered.is_empty() {
-            let (name, why, address) = self.unanswered.remove(0);
-            let Some(color) = find(port, &name) else { continue };
-            let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == address);
-            let Some(endpoint) = endpoint.filter(|_| !why.is_by_weight() || !color.weight.is_zero()) else {
-                continue;
-            };
+        if self.retries_left == 0 {
+            return None;
+        }
+        for index in 0..self.unanswered.len() {
+            let (name, why, address) = &self.unanswered[index];
+            let Some(color) = find(port, name) else { continue };
+            let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == *address);
+            let Some(endpoint) = endpoint.filter(|_| self.may_have(port, color, *why)) else { continue };
             let is_down = Standing::of(endpoint) == Standing::Down;
             if !endpoint.is_enabled() || (is_down && self.trust == Trust::Checks) {
                 continue;
@@ -249,17 +245,10 @@ impl Course {
             let max = service.service.policy.limits.endpoint;
             let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
             let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
+            let (_, why, _) = self.unanswered.remove(index);
             self.retries_left -= 1;
             self.tries += 1;
-            return Some(Attempt {
-                endpoint,
-                color: name,
-                live,
-                weight: color.weight,
-                proxy_protocol: color.proxy_protocol,
-                why,
-                order: Order::Retry,
-            });
+            return Some(Attempt::at(color, (endpoint, live), (why, Order::Again)));
         }
         None
     }
@@ -297,11 +286,13 @@ impl Course {
         let open = |index: usize| color.endpoints.get(index).map_or(0, |e| e.live.places.taken());
         let turn = self.leg.place.unwrap_or_else(|| pick.take(places, client));
         let index = pick.endpoint(turn, |_| false, open)?;
-        if standing(index) == Some(Standing::Works) {
+        let works = standing(index) == Some(Standing::Works);
+        if works && (self.leg.place.is_some() || slow_start::has_full_share(color, index)) {
             self.leg.place = Some(turn);
             return Some(index);
         }
-        let best = (0..color.endpoints.len()).filter_map(standing).min()?;
+        let best =
+            if works { Standing::Works } else { (0..color.endpoints.len()).filter_map(standing).min()? };
         if best >= Standing::Ejected {
             if self.trust == Trust::Checks {
                 if self.leg.place.is_none() {
@@ -315,6 +306,12 @@ impl Course {
         let is_best = |index: usize| standing(index) == Some(best);
         let turn = match self.leg.place {
             Some(turn) => turn,
+            None if best == Standing::Works && color.slow_start => {
+                let drawn = works.then_some(index);
+                let (turn, index) = slow_start::take_turn((color, client), (turn, drawn), is_best, open);
+                self.leg.place = Some(turn);
+                return index;
+            }
             None if is_best(index) => turn,
             None => pick.take_wanted(places, client, is_best),
         };
@@ -336,23 +333,33 @@ impl Course {
             return None;
         }
         self.trust = Trust::Nobody;
-        self.finished.retain(|name| find(port, name).is_none_or(|color| color.weight.is_zero()));
+        self.passed.clear();
         Some(Leg::new(&self.chosen, self.chosen_why))
     }
 
-    /// The color after this one: another with weight, heaviest first, then the chosen one's fallback.
+    /// The color after this one: with weight, its own one before the heaviest, then its own one's fallback.
     fn next_leg(&self, service: &ServiceState, port: &PortState) -> Option<Leg> {
         if self.leg.why == Why::Preview {
             return None;
         }
-        let is_finished =
-            |color: &ColorState| color.name == self.leg.color || self.finished.contains(&color.name);
+        let is_finished = |color: &ColorState| {
+            let mut left = self.finished.iter().chain(&self.passed).chain([&self.leg.color]);
+            left.any(|name| *name == color.name)
+        };
         let mut weighted: Vec<_> =
             port.colors.iter().filter(|color| !color.weight.is_zero() && !is_finished(color)).collect();
-        weighted.sort_by(|a, b| b.weight.cmp(&a.weight).then_with(|| a.name.cmp(&b.name)));
+        weighted.sort_by_key(|color| (color.name != self.chosen, Reverse(color.weight), &color.name));
         let chosen = find(port, &self.chosen);
-        if let Some(heaviest) = weighted.first() {
-            return may_spill(service, chosen).then(|| Leg::new(&heaviest.name, Why::Spill));
+        if let Some(first) = weighted.first() {
+            let why = if first.name == self.chosen { self.chosen_why } else { Why::Spill };
+            if why != Why::Spill || may_spill(service, chosen) {
+                return Some(Leg::new(&first.name, why));
+            }
+            // Its color is down, others work: it is refused. When nobody works, it is the fallback's turn.
+            let max = service.service.policy.limits.endpoint;
+            if weighted.iter().any(|color| may_serve(color, max)) {
+                return None;
+            }
         }
         let fallback = port.colors.get(chosen?.fallback?)?;
         (!is_finished(fallback)).then(|| Leg::new(&fallback.name, Why::Fallback))
@@ -372,7 +379,7 @@ fn find<'a>(port: &'a PortState, name: &ColorName) -> Option<&'a ColorState> {
 
 #[cfg(test)]
 #[path = "decide_tests.rs"]
-mod tests;
+pub(super) mod tests;
 
 #[cfg(test)]
 #[path = "decide_health_tests.rs"]

@@ -121,6 +121,50 @@ fn a_color_that_is_down_is_refused_where_nothing_may_take_over() {
 }
 
 #[test]
+fn promise_6_a_color_that_was_down_is_tried_when_it_is_back_and_nobody_else_is_left() {
+    let live = Live::default();
+    let snapshot = snapshot_with(&live, checked(service("a", 80, blue_green(100, 1))), HealthState::Healthy);
+    say(&snapshot, HealthState::Unhealthy, |port| port == 201 || port < 200);
+    let mut course = begin(&snapshot, Via::Vip, 0);
+    assert_eq!(course.next(state(&snapshot)).unwrap().endpoint.address.port(), 200);
+    say(&snapshot, HealthState::Healthy, |port| port == 101);
+    let back = course.next(state(&snapshot)).unwrap();
+    assert_eq!((back.why, back.order, back.endpoint.address.port()), (Why::Weight, Order::NextColor, 101));
+    assert!(course.next(state(&snapshot)).is_none());
+}
+
+#[test]
+fn promise_6_who_did_not_answer_and_was_down_for_a_while_is_tried_again() {
+    let live = Live::default();
+    let service = checked(service("a", 80, vec![color("blue", 1, &endpoints(100, 3))]));
+    let snapshot = snapshot_with(&live, service, HealthState::Healthy);
+    let mut course = course_of(&snapshot, Via::Vip);
+    let first = course.next(state(&snapshot)).unwrap();
+    course.note_unanswered(&first);
+    let silent = first.endpoint.address;
+    let second = course.next(state(&snapshot)).unwrap();
+    course.note_unanswered(&second);
+    say(&snapshot, HealthState::Unhealthy, |port| port != second.endpoint.address.port());
+    assert_eq!(course.next(state(&snapshot)).unwrap().endpoint.address, second.endpoint.address);
+    say(&snapshot, HealthState::Healthy, |port| port == silent.port());
+    assert_eq!(course.next(state(&snapshot)).unwrap().endpoint.address, silent);
+}
+
+#[test]
+fn under_reject_a_fallback_serves_when_every_color_with_weight_is_down() {
+    let live = Live::default();
+    let mut colors = blue_green(100, 1);
+    colors.push(color("red", 0, &endpoints(300, 1)));
+    let service = with_fallback(rejecting(checked(service("a", 80, colors))), 0, 2);
+    let snapshot = snapshot_with(&live, service, HealthState::Healthy);
+    say(&snapshot, HealthState::Unhealthy, |port| port < 200);
+    assert!(course_of(&snapshot, Via::Vip).next(state(&snapshot)).is_none(), "green works");
+    say(&snapshot, HealthState::Unhealthy, |port| port < 300);
+    let mut course = course_of(&snapshot, Via::Vip);
+    assert_eq!(course.next(state(&snapshot)).unwrap().why, Why::Fallback);
+}
+
+#[test]
 fn when_all_is_down_everything_with_weight_is_tried_all_the_same_and_counted() {
     use Why::{Spill, Weight};
     let live = Live::default();
@@ -136,7 +180,7 @@ fn when_all_is_down_everything_with_weight_is_tried_all_the_same_and_counted() {
 }
 
 #[test]
-fn when_all_is_down_reject_refuses_at_once() {
+fn promise_8_when_all_is_down_reject_refuses_at_once() {
     let live = Live::default();
     let service = on_all_down(checked(service("a", 80, blue_green(100, 1))), OnAllDown::Reject);
     let snapshot = snapshot_with(&live, service, HealthState::Unhealthy);

@@ -10,7 +10,7 @@ use crate::state::build::{Addresses, Parts, build};
 use crate::state::{Answers, Live, Snapshot};
 
 /// `count` endpoints whose ports begin at `first`.
-pub(super) fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
+pub(in crate::proxy) fn endpoints(first: u16, count: u16) -> Vec<SocketAddr> {
     (first..first + count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
 }
 
@@ -18,7 +18,7 @@ pub(super) fn blue_green(blue: i64, green: i64) -> Vec<Color> {
     vec![color("blue", blue, &endpoints(100, 3)), color("green", green, &endpoints(200, 2))]
 }
 
-pub(super) fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snapshot {
+pub(in crate::proxy) fn snapshot_of(live: &Live, service: Service, before: Option<&Snapshot>) -> Snapshot {
     let previews = vec![Ipv4Addr::new(127, 80, 0, 2); service.colors.len()];
     let addresses = Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews };
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
@@ -31,13 +31,13 @@ pub(super) fn route(via: Via) -> Route {
     Route { service: ServiceName::parse("a").unwrap(), port: 80, via }
 }
 
-pub(super) fn state(snapshot: &Snapshot) -> &ServiceState {
+pub(in crate::proxy) fn state(snapshot: &Snapshot) -> &ServiceState {
     snapshot.services.values().next().unwrap()
 }
 
-pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub(in crate::proxy) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
+pub(in crate::proxy) fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
     Course::begin(&route(via), &state(snapshot).ports[0], client, retries).unwrap()
 }
 
@@ -74,7 +74,7 @@ pub(super) fn with_fallback(mut service: Service, from: usize, to: usize) -> Ser
 }
 
 #[test]
-fn retries_go_to_each_endpoint_once_and_end_when_all_were_tried() {
+fn promise_6_retries_go_to_each_endpoint_once_and_end_when_all_were_tried() {
     use Why::Weight;
     let only_blue = || service("a", 80, blue_green(100, 0));
     assert_eq!(all_tries(only_blue(), 9), [(Weight, 100), (Weight, 101), (Weight, 102)]);
@@ -83,7 +83,7 @@ fn retries_go_to_each_endpoint_once_and_end_when_all_were_tried() {
 }
 
 #[test]
-fn who_did_not_answer_is_tried_again_when_nobody_else_is_left() {
+fn promise_6_who_did_not_answer_is_tried_again_when_nobody_else_is_left() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, service("a", 80, vec![color("blue", 1, &endpoints(100, 2))]), None);
     let mut course = begin(&snapshot, Via::Vip, 3);
@@ -100,7 +100,7 @@ fn who_did_not_answer_is_tried_again_when_nobody_else_is_left() {
 }
 
 #[test]
-fn who_did_not_answer_is_not_tried_again_once_its_color_lost_its_weight() {
+fn promise_2_who_did_not_answer_is_not_tried_again_once_its_color_lost_its_weight() {
     let live = Live::default();
     let before = snapshot_of(&live, service("a", 80, blue_green(1, 0)), None);
     let mut course = begin(&before, Via::Vip, 9);
@@ -138,7 +138,7 @@ fn reject_tries_no_other_color() {
 }
 
 #[test]
-fn weight_zero_is_not_tried_however_far_down_the_others_are() {
+fn promise_2_weight_zero_is_not_tried_however_far_down_the_others_are() {
     assert!(all_tries(service("a", 80, blue_green(100, 0)), 9).iter().all(|(_, port)| *port < 200));
 }
 
@@ -166,7 +166,7 @@ fn a_fallback_that_was_tried_as_a_spill_is_not_tried_again() {
 }
 
 #[test]
-fn a_color_that_lost_its_weight_meanwhile_is_left_for_one_that_has_it() {
+fn promise_2_a_color_that_lost_its_weight_meanwhile_is_left_for_one_that_has_it() {
     for service in [service("a", 80, blue_green(100, 0)), rejecting(service("a", 80, blue_green(100, 0)))] {
         let live = Live::default();
         let before = snapshot_of(&live, service.clone(), None);
@@ -181,7 +181,40 @@ fn a_color_that_lost_its_weight_meanwhile_is_left_for_one_that_has_it() {
 }
 
 #[test]
-fn an_endpoint_removed_meanwhile_is_skipped_and_a_new_one_tried() {
+fn promise_1_vip_and_expose_share_one_sequence_and_each_port_has_its_own() {
+    let live = Live::default();
+    let mut both = service("a", 80, blue_green(2, 1));
+    both.ports.push(crate::model::Port { listen: 81, ..both.ports[0].clone() });
+    let snapshot = snapshot_of(&live, both, None);
+    let chosen = |port: usize, via| {
+        let route = Route { port: 80 + u16::try_from(port).unwrap(), ..route(via) };
+        Course::begin(&route, &state(&snapshot).ports[port], CLIENT, 0).unwrap().chosen().to_string()
+    };
+    // Previews take no turn, and what happens on one port is nothing to the other.
+    let green = || Via::Preview(ColorName::parse("green").unwrap());
+    let in_turn = || [chosen(0, Via::Vip), chosen(0, green()), chosen(0, Via::Expose), chosen(0, Via::Vip)];
+    let first = in_turn();
+    assert_eq!(first[1], "green");
+    assert_eq!([&first[0], &first[2], &first[3]].into_iter().filter(|color| *color == "blue").count(), 2);
+    let other = [chosen(1, Via::Expose), chosen(1, Via::Vip), chosen(1, Via::Expose)];
+    assert_eq!(other.as_slice(), [&first[0], &first[2], &first[3]].map(Clone::clone));
+}
+
+#[test]
+fn promise_2_a_fallback_that_is_none_any_more_is_not_tried_further() {
+    let live = Live::default();
+    let before = with_fallback(service("a", 80, blue_green(100, 0)), 0, 1);
+    let before = snapshot_of(&live, before, None);
+    let mut course = begin(&before, Via::Vip, 4);
+    let last = std::iter::from_fn(|| course.next(state(&before))).take(4).last().unwrap();
+    assert_eq!((last.why, last.color.as_str()), (Why::Fallback, "green"));
+    course.note_unanswered(&last);
+    let after = snapshot_of(&live, service("a", 80, blue_green(100, 0)), Some(&before));
+    assert!(course.next(state(&after)).is_none(), "nobody says that green may have it");
+}
+
+#[test]
+fn promise_6_an_endpoint_removed_meanwhile_is_skipped_and_a_new_one_tried() {
     let live = Live::default();
     let before = snapshot_of(&live, service("a", 80, blue_green(100, 0)), None);
     let mut course = begin(&before, Via::Vip, 9);
@@ -216,7 +249,7 @@ fn a_connection_takes_one_turn_of_the_split_whatever_it_tries() {
 }
 
 #[test]
-fn all_weights_zero_decide_nothing_even_with_a_fallback() {
+fn promise_8_all_weights_zero_decide_nothing_even_with_a_fallback() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, with_fallback(service("a", 80, blue_green(0, 0)), 0, 1), None);
     let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], CLIENT, 2);
@@ -230,6 +263,26 @@ fn retries_stay_in_a_color() {
     let mut course = begin(&snapshot, Via::Vip, 1);
     let orders: Vec<_> = std::iter::from_fn(|| course.next(state(&snapshot))).map(|a| a.order).collect();
     assert_eq!(orders, [Order::First, Order::Retry, Order::NextColor]);
+}
+
+#[test]
+fn a_retry_that_the_budget_refuses_was_no_try() {
+    let live = Live::default();
+    let snapshot = snapshot_of(&live, service("a", 80, blue_green(100, 1)), None);
+    let mut course = begin(&snapshot, Via::Vip, 2);
+    let first = course.next(state(&snapshot)).unwrap();
+    let refused = course.next(state(&snapshot)).unwrap();
+    course.refuse_retry(refused.order);
+    assert_eq!((course.tries(), course.last().2), (1, Some(first.endpoint.address)));
+    // One that did not answer in time was tried all the same.
+    let mut course = begin(&snapshot, Via::Preview(ColorName::parse("green").unwrap()), 2);
+    let tried: Vec<_> = (0..2).map_while(|_| course.next(state(&snapshot))).collect();
+    for attempt in &tried {
+        course.note_unanswered(attempt);
+    }
+    let again = course.next(state(&snapshot)).unwrap();
+    course.refuse_retry(again.order);
+    assert_eq!((course.tries(), course.last().2), (2, Some(tried[1].endpoint.address)));
 }
 
 fn balanced(balance: Balance, count: u16) -> Service {
@@ -318,7 +371,7 @@ fn affinity_chooses_by_client_takes_no_turn_and_is_counted() {
 }
 
 #[test]
-fn affinity_obeys_weight_zero_and_spills_like_the_split() {
+fn promise_2_affinity_obeys_weight_zero_and_spills_like_the_split() {
     let live = Live::default();
     let half = snapshot_of(&live, sticky(service("a", 80, blue_green(1, 1))), None);
     let blue = snapshot_of(&live, sticky(service("a", 80, blue_green(1, 0))), Some(&half));

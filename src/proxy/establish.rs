@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::attempt::{Attempt, Order};
 use super::connect::{Connecting, is_out_of_ports, reason_of};
-use super::decide::{Attempt, Course, Order};
+use super::decide::Course;
 use super::lifetime::Timeouts;
 use super::route::Route;
 use super::shared::Shared;
@@ -85,7 +86,7 @@ pub async fn establish(
         };
         if !may_try(&attempt, (shared, route), &service, now) {
             attempt.live.retry_budget_exhausted().fetch_add(1, Ordering::Relaxed);
-            course.stop_retrying();
+            course.refuse_retry(attempt.order);
             continue;
         }
         if attempt.order != Order::First {
@@ -125,7 +126,9 @@ fn may_try(
     let (budget, second) = (&port.live.retry_budget, shared.second(now.into_std()));
     match attempt.order {
         Order::First => budget.note_connection(second),
-        Order::Retry => return budget.take(second, service.service.policy.retry_budget_percent),
+        Order::Retry | Order::Again => {
+            return budget.take(second, service.service.policy.retry_budget_percent);
+        }
         // A color that works must serve the connection, and there are only so many colors.
         Order::NextColor => {}
     }
@@ -200,7 +203,7 @@ fn note_failure(attempt: &Attempt, reason: ErrorReason, patience: Patience) {
 /// unless somebody said so.
 fn note_success(course: &Course, attempt: &Attempt) {
     attempt.live.connections.fetch_add(1, Ordering::Relaxed);
-    attempt.endpoint.outlier.succeeded();
+    attempt.endpoint.outlier.accepted(attempt.success);
     if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
-//! How long a served connection may live: idle, half-closed, and at all.
+//! How long a served connection may live: idle, half-closed, at all, and at the end of its drain.
 //!
-//! One timer for all three, set anew only when it fires: a read costs a look at the clock and no timer.
+//! One timer for all of them, set anew only when it fires: a read costs a look at the clock and no timer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::model::Policy;
 use crate::state::ClosedReason;
+use crate::state::drain::{CLOSING, QUIET};
 
 /// What bounds a connection, as its service said when it was connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub struct Lifetime {
     /// When a byte or the first FIN last moved.
     last_moved: Instant,
     half: Half,
+    ending: Ending,
     /// Absent until something bounds the connection: its first FIN, where only that does.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -52,13 +54,61 @@ enum Half {
     Closed,
 }
 
+/// Whether teal ends the connection as soon as it is idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// It does not.
+    No,
+    /// It waits until nothing has moved for a while, counted from then at the earliest.
+    Wanted(Instant),
+    /// The backend was told FIN at that time, and should say it as well.
+    Begun(Instant),
+}
+
 impl Lifetime {
     /// For a connection accepted at `accepted`. `None` when nothing bounds it.
     pub fn new(timeouts: Timeouts, accepted: Instant) -> Option<Box<Self>> {
         let Timeouts { idle, half_close, age } = timeouts;
         idle.or(half_close).or(age)?;
+        Some(Box::new(Self::of(timeouts, accepted)))
+    }
+
+    /// For a connection that nothing bounded until now.
+    pub fn unbounded() -> Box<Self> {
+        Box::new(Self::of(Timeouts { idle: None, half_close: None, age: None }, Instant::now()))
+    }
+
+    fn of(timeouts: Timeouts, accepted: Instant) -> Self {
         let last_moved = Instant::now();
-        Some(Box::new(Self { timeouts, accepted, last_moved, half: Half::Open, timer: None }))
+        Self { timeouts, accepted, last_moved, half: Half::Open, ending: Ending::No, timer: None }
+    }
+
+    /// From now on [`Self::poll_over`] says [`ClosedReason::DrainIdle`] whenever nothing has moved for [`QUIET`].
+    pub fn want_end(&mut self) {
+        if self.ending == Ending::No {
+            self.put_off_end();
+            self.timer = None;
+        }
+    }
+
+    /// It says that again after as long a time at the earliest.
+    pub fn put_off_end(&mut self) {
+        self.ending = Ending::Wanted(Instant::now());
+    }
+
+    /// No longer so.
+    pub fn keep(&mut self) {
+        self.ending = Ending::No;
+    }
+
+    /// The backend was told FIN. It is given a while to say it as well.
+    pub fn begin_end(&mut self) {
+        self.ending = Ending::Begun(Instant::now());
+    }
+
+    /// Whether the backend was told FIN by teal itself.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.ending, Ending::Begun(_))
     }
 
     /// Notes that bytes moved.
@@ -80,7 +130,13 @@ impl Lifetime {
         let after = |since: Instant, timeout: Option<Duration>, reason| {
             timeout.and_then(|timeout| Some((since.checked_add(timeout)?, reason)))
         };
+        let ending = match self.ending {
+            Ending::No => None,
+            Ending::Wanted(since) => after(self.last_moved.max(since), Some(QUIET), ClosedReason::DrainIdle),
+            Ending::Begun(at) => after(at, Some(CLOSING), ClosedReason::DrainDeadline),
+        };
         [
+            ending,
             after(self.accepted, self.timeouts.age, ClosedReason::Age),
             after(self.last_moved, half_close, ClosedReason::HalfClose),
             after(self.last_moved, self.timeouts.idle, ClosedReason::Idle),
@@ -170,6 +226,38 @@ mod tests {
         wait(&mut lifetime, 1).await;
         lifetime.note_half_closed();
         assert_eq!(over(&mut lifetime).await, (ClosedReason::HalfClose, 6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_wanted_comes_once_it_was_quiet_and_is_taken_back() {
+        let mut lifetime = *Lifetime::unbounded();
+        wait(&mut lifetime, 100).await;
+        lifetime.note_moved();
+        lifetime.want_end();
+        wait(&mut lifetime, 4).await;
+        lifetime.note_moved();
+        lifetime.want_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 109));
+        lifetime.keep();
+        wait(&mut lifetime, 100).await;
+        lifetime.want_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 214));
+        lifetime.put_off_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 219));
+        lifetime.begin_end();
+        assert!(lifetime.is_ending());
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainDeadline, 249), "the backend says nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_put_off_again_and_again_leaves_other_timeouts_as_they_are() {
+        let mut lifetime = lifetime(Timeouts { idle: SECONDS_10, ..OFF });
+        lifetime.want_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::DrainIdle, 5));
+        lifetime.put_off_end();
+        wait(&mut lifetime, 4).await;
+        lifetime.put_off_end();
+        assert_eq!(over(&mut lifetime).await, (ClosedReason::Idle, 10));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,24 +1,19 @@
 //! The connection log: one line for each connection of a service with `log_connections`, served or not.
 //!
 //! A [`Record`] goes with its connection and writes its line when dropped, so that there is exactly one,
-//! however the connection ends. In the daemon lines go through a bounded queue to a thread of their own:
-//! a log that is slow holds up no connection. What the queue has no room for is counted.
+//! however the connection ends.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::route::Route;
 use crate::model::ColorName;
 use crate::state::{ClosedReason, ErrorReason, Why};
-use crate::telemetry::names::CONNECTION_LOG_DROPPED;
+use crate::telemetry::{self, lines::Lines};
 
 /// The target of the lines, for `TEAL_LOG`.
 pub const TARGET: &str = "teal::connection";
-
-/// Lines that may wait to be written.
-const QUEUE: usize = 4096;
 
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +54,11 @@ impl End {
             ClosedReason::ClientReset => (Party::Client, "rst"),
             ClosedReason::BackendReset => (Party::Backend, "rst"),
             ClosedReason::DrainDeadline => (Party::Teal, "drain"),
-            ClosedReason::Idle | ClosedReason::HalfClose | ClosedReason::Age | ClosedReason::Shutdown => {
-                (Party::Teal, reason.label())
-            }
+            ClosedReason::Idle
+            | ClosedReason::HalfClose
+            | ClosedReason::Age
+            | ClosedReason::DrainIdle
+            | ClosedReason::Shutdown => (Party::Teal, reason.label()),
         };
         Self { who, what }
     }
@@ -115,7 +112,7 @@ pub struct Line {
     pub end: End,
 }
 
-impl Line {
+impl telemetry::lines::Line for Line {
     fn write(&self) {
         let (color, why) = self.color.as_ref().map(|(color, why)| (color.as_str(), why.label())).unzip();
         tracing::info!(
@@ -188,59 +185,14 @@ impl Drop for Record {
 }
 
 /// Where lines go.
-#[derive(Debug, Clone, Default)]
-pub struct ConnectionLog {
-    /// Absent: they are written at once.
-    queue: Option<SyncSender<Entry>>,
-}
-
-#[derive(Debug)]
-enum Entry {
-    Line(Box<Line>),
-    End,
-}
-
-/// The other end of the queue.
-#[derive(Debug)]
-pub struct LogWriter(Receiver<Entry>);
-
-impl ConnectionLog {
-    /// A log whose lines wait until [`LogWriter::run`] writes them.
-    pub fn queued() -> (Self, LogWriter) {
-        let (queue, lines) = sync_channel(QUEUE);
-        (Self { queue: Some(queue) }, LogWriter(lines))
-    }
-
-    fn write(&self, line: Box<Line>) {
-        let Some(queue) = &self.queue else { return line.write() };
-        if let Err(TrySendError::Full(_)) = queue.try_send(Entry::Line(line)) {
-            metrics::counter!(CONNECTION_LOG_DROPPED.name).increment(1);
-        }
-    }
-
-    /// Ends the writer once it has written what waits now. Does not wait for it; where the queue is full
-    /// nobody reads the log, and nothing is waited for.
-    pub fn end(&self) {
-        if let Some(queue) = &self.queue {
-            let _ = queue.try_send(Entry::End);
-        }
-    }
-}
-
-impl LogWriter {
-    /// Writes lines until the log ends. Blocks.
-    pub fn run(self) {
-        while let Ok(Entry::Line(line)) = self.0.recv() {
-            line.write();
-        }
-    }
-}
+pub type ConnectionLog = Lines<Box<Line>>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::ServiceName;
     use crate::proxy::route::Via;
+    use crate::telemetry::names::CONNECTION_LOG_DROPPED;
 
     fn record(log: &ConnectionLog) -> Record {
         let route = Route { service: ServiceName::parse("a").unwrap(), port: 80, via: Via::Vip };
@@ -249,27 +201,14 @@ mod tests {
 
     #[test]
     fn a_record_writes_one_line_whatever_becomes_of_it() {
-        let (log, writer) = ConnectionLog::queued();
+        let (log, writer) = ConnectionLog::queued(CONNECTION_LOG_DROPPED);
         drop(record(&log));
         let mut served = record(&log);
         served.note(|line| line.end = End::of_served(ClosedReason::Finished, Party::Backend));
         drop(served);
-        let ends: Vec<_> = writer.0.try_iter().collect();
-        let [Entry::Line(cut), Entry::Line(served)] = &ends[..] else { panic!("{ends:?}") };
+        let lines = writer.waiting();
+        let [cut, served] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(cut.end, End { who: Party::Teal, what: "shutdown" });
         assert_eq!(served.end, End { who: Party::Backend, what: "fin" });
-    }
-
-    #[test]
-    fn a_full_queue_holds_nobody_up() {
-        let (log, writer) = ConnectionLog::queued();
-        for _ in 0..QUEUE + 10 {
-            drop(record(&log));
-        }
-        log.end();
-        assert_eq!(writer.0.try_iter().count(), QUEUE);
-        drop(record(&log));
-        log.end();
-        writer.run();
     }
 }

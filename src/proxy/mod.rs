@@ -7,6 +7,7 @@
 //! snapshot alone; nothing here writes it.
 
 pub mod admit;
+pub mod attempt;
 pub mod bulk;
 pub mod connect;
 pub mod decide;
@@ -20,6 +21,7 @@ pub mod relay;
 pub mod route;
 pub mod serve;
 pub mod shared;
+pub mod slow_start;
 pub mod standing;
 
 pub use plane::{BindFailure, Plane, Prepared};

@@ -198,15 +198,7 @@ impl Plane {
     /// Closes a listener once its queue has been served. Returns at once.
     fn close(&self, address: SocketAddr, open: Open) {
         let Open { listener, stop, loops, .. } = open;
-        match listener.ignore_new() {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                tracing::debug!(%address, "a closing listener cannot ignore new connections without CAP_NET_ADMIN");
-            }
-            Err(error) => {
-                tracing::warn!(%address, %error, "a closing listener cannot ignore new connections");
-            }
-        }
+        listener.ignore_new_or_say();
         drop(listener);
         loops.close();
         lock(&self.closing).retain(|_, loops| !loops.is_empty());

@@ -230,6 +230,26 @@ impl Pump {
         self.fin_passed_on
     }
 
+    /// Whether the source has said FIN.
+    pub fn has_source_ended(&self) -> bool {
+        self.source_ended
+    }
+
+    /// Whether its source goes on and nothing of it waits to be written.
+    pub fn is_idle(&self) -> bool {
+        let is_empty = match self.held.as_deref() {
+            None => true,
+            Some(Held::Bulk(bulk)) => bulk.is_empty(),
+            Some(Held::Pending(_)) => false,
+        };
+        is_empty && !self.source_ended
+    }
+
+    /// Notes that the sink was told FIN although the source goes on.
+    pub fn end_by_teal(&mut self) {
+        self.fin_passed_on = true;
+    }
+
     /// True once: when everything was written and the sink is due the source's FIN.
     pub fn take_fin(&mut self) -> bool {
         let due = self.source_ended && self.held.is_none() && !self.fin_passed_on;

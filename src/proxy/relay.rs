@@ -1,7 +1,9 @@
 //! The relay: moves the bytes of one served connection until both sides have ended or one broke.
 //!
 //! What one side did, the other sees (promise 7): FIN as FIN, each direction by itself; RST as RST. All
-//! ends that are not two FINs are RST, so that what was cut off never looks complete.
+//! ends that are not two FINs are RST, so that what was cut off never looks complete. Where teal itself ends an
+//! idle connection, it says FIN to the backend alone: the client gets the backend's, after all that the backend
+//! had to say.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::decide::Attempt;
+use super::attempt::Attempt;
 use super::establish::Backend;
 use super::lifetime::Lifetime;
 use super::log::{End, Party, Record};
@@ -22,7 +24,7 @@ use super::pump::{Fault, Pump, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::{ClosedReason, ColorPlace, Connection, CutReason, EndpointPlace};
+use crate::state::{Asked, ClosedReason, ColorPlace, Connection, EndpointPlace, SuccessAt, Unheard};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -42,10 +44,18 @@ pub struct Relay {
 /// Whether the backend has said anything.
 enum FirstByte {
     /// The backend accepted so many microseconds after the client was.
-    Awaited {
-        connect_us: u32,
-    },
-    Seen,
+    Awaited { connect_us: u32, owes_answer: bool, success: SuccessAt },
+    /// It has.
+    Seen { owes_answer: bool },
+}
+
+impl FirstByte {
+    /// Whether the last bytes were the client's, so that an answer may be due.
+    fn owes_answer(&mut self) -> &mut bool {
+        match self {
+            Self::Awaited { owes_answer, .. } | Self::Seen { owes_answer } => owes_answer,
+        }
+    }
 }
 
 /// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
@@ -86,7 +96,7 @@ impl Relay {
     /// Notes the connection as open and relays it from the first poll on.
     pub fn new(client: TcpStream, backend: Backend, opening: Opening) -> Self {
         let Backend { stream, attempt, timeouts, keepalive } = backend;
-        let Attempt { endpoint, live: color, why, .. } = attempt;
+        let Attempt { endpoint, live: color, why, success, .. } = attempt;
         let now = Instant::now();
         let connect = now.saturating_duration_since(opening.accepted);
         color.connect_duration().observe(connect);
@@ -103,7 +113,7 @@ impl Relay {
             backend: stream,
             inward: Pump::beginning_with(opening.first, opening.header_length),
             outward: Pump::default(),
-            first_byte: FirstByte::Awaited { connect_us },
+            first_byte: FirstByte::Awaited { connect_us, owes_answer: false, success },
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             record,
             keepalive: keepalive.map(LateKeepalive::new),
@@ -118,11 +128,10 @@ impl Relay {
 
     /// One turn in both directions. `Some` when the connection has ended.
     fn turn(&mut self, context: &mut Context<'_>) -> Option<ClosedReason> {
-        if let Poll::Ready(reason) = self.entry.connection.poll_cut(context) {
-            return Some(match reason {
-                CutReason::DrainDeadline => ClosedReason::DrainDeadline,
-                CutReason::Shutdown => ClosedReason::Shutdown,
-            });
+        match self.entry.connection.poll_asked(context) {
+            Asked::Nothing => {}
+            Asked::EndIdle => self.lifetime.get_or_insert_with(Lifetime::unbounded).want_end(),
+            Asked::Cut(reason) => return Some(reason.into()),
         }
         let pipes = &self.entry.permit.shared().pipes;
         let inward = self.inward.step((&mut self.client, &self.backend), pipes, context);
@@ -130,7 +139,11 @@ impl Relay {
         let outward = self.outward.step((&mut self.backend, &self.client), pipes, context);
         self.note_moved(inward.moved, outward.moved);
         let moved = inward.moved + outward.moved;
+        let is_ending = self.lifetime.as_ref().is_some_and(|lifetime| lifetime.is_ending());
         let (inward, outward) = match (inward.waits, outward.waits) {
+            // The client said something more, which nobody will answer.
+            (Err(Fault::Sink), _) if is_ending => return Some(ClosedReason::DrainDeadline),
+            (Ok(_), Ok(Waits::Finished)) if is_ending => return Some(ClosedReason::DrainIdle),
             (Ok(inward), Ok(outward)) => (inward, outward),
             (Err(Fault::Source), _) | (Ok(_), Err(Fault::Sink)) => return Some(ClosedReason::ClientReset),
             (Err(Fault::Sink), _) | (Ok(_), Err(Fault::Source)) => return Some(ClosedReason::BackendReset),
@@ -146,14 +159,17 @@ impl Relay {
 
     fn note_moved(&mut self, inward: u64, outward: u64) {
         let color = &self.entry.color;
+        if inward + outward > 0 {
+            *self.first_byte.owes_answer() = inward > 0;
+        }
         if inward > 0 {
             color.bytes_in.fetch_add(inward, Ordering::Relaxed);
         }
         if outward > 0 {
             color.bytes_out.fetch_add(outward, Ordering::Relaxed);
-            if let FirstByte::Awaited { connect_us } =
-                std::mem::replace(&mut self.first_byte, FirstByte::Seen)
-            {
+            if let FirstByte::Awaited { connect_us, owes_answer, success } = self.first_byte {
+                self.first_byte = FirstByte::Seen { owes_answer };
+                self.entry.endpoint.outlier.heard(success);
                 let since_accept = self.entry.connection.opened.elapsed();
                 let waited = since_accept.saturating_sub(Duration::from_micros(connect_us.into()));
                 color.first_byte().observe(waited);
@@ -211,14 +227,37 @@ impl Relay {
     }
 
     fn poll_lifetime(&mut self, context: &mut Context<'_>, moved: u64) -> Option<ClosedReason> {
-        let lifetime = self.lifetime.as_mut()?;
         if moved > 0 {
-            lifetime.note_moved();
+            self.lifetime.as_mut()?.note_moved();
         }
-        match lifetime.poll_over(context) {
-            Poll::Ready(reason) => Some(reason),
-            Poll::Pending => None,
+        loop {
+            match self.lifetime.as_mut()?.poll_over(context) {
+                Poll::Ready(ClosedReason::DrainIdle) => {
+                    if let Err(reason) = self.end_idle() {
+                        return Some(reason);
+                    }
+                }
+                Poll::Ready(reason) => return Some(reason),
+                Poll::Pending => return None,
+            }
         }
+    }
+
+    /// Nothing has moved for a while on a connection that is to end: tells the backend FIN, if nothing is
+    /// kept, neither side has said FIN and no answer is due. What a backend still says goes to the client, and
+    /// its FIN ends the connection.
+    fn end_idle(&mut self) -> Result<(), ClosedReason> {
+        let Some(lifetime) = &mut self.lifetime else { return Ok(()) };
+        if self.entry.connection.asked() != Asked::EndIdle {
+            lifetime.keep();
+        } else if *self.first_byte.owes_answer() || !self.inward.is_idle() || !self.outward.is_idle() {
+            lifetime.put_off_end();
+        } else {
+            lifetime.begin_end();
+            self.inward.end_by_teal();
+            rustix::net::shutdown(&self.backend, Shutdown::Write).map_err(|_| ClosedReason::BackendReset)?;
+        }
+        Ok(())
     }
 }
 
@@ -252,10 +291,23 @@ impl Drop for Relay {
             let first_fin = if backend_first { Party::Backend } else { Party::Client };
             record.note(|line| line.end = End::of_served(end, first_fin));
         }
-        if !matches!(end, ClosedReason::Finished | ClosedReason::BackendReset) {
+        let is_clean = matches!(end, ClosedReason::Finished | ClosedReason::DrainIdle);
+        if is_clean && self.inward.has_passed_fin_on() {
+            // Who says FIN first keeps the port for a while.
+            self.entry.endpoint.ports.note_ended();
+        }
+        if let FirstByte::Awaited { success, .. } = self.first_byte {
+            let unheard = match end {
+                ClosedReason::BackendReset if !self.outward.has_source_ended() => Unheard::Reset,
+                _ if is_clean => Unheard::Clean,
+                _ => Unheard::Otherwise,
+            };
+            self.entry.endpoint.outlier.ended_unheard(success, unheard);
+        }
+        if !is_clean && end != ClosedReason::BackendReset {
             reset_on_close(&self.backend);
         }
-        if !matches!(end, ClosedReason::Finished | ClosedReason::ClientReset) {
+        if !is_clean && end != ClosedReason::ClientReset {
             reset_on_close(&self.client);
         }
     }

@@ -1,6 +1,8 @@
 //! Which endpoints come first: the order in which a pick prefers them.
 
-use crate::state::{EndpointState, HealthState};
+use std::num::NonZeroU32;
+
+use crate::state::{ColorState, EndpointState, HealthState};
 
 /// How good an endpoint is for a new connection; the smaller the better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,4 +27,14 @@ impl Standing {
             HealthState::Pending => Self::Unknown,
         }
     }
+}
+
+/// Whether a color has an endpoint that is not down and has fewer than `max` connections.
+pub fn may_serve(color: &ColorState, max: Option<NonZeroU32>) -> bool {
+    let may_serve = |endpoint: &EndpointState| {
+        endpoint.is_enabled()
+            && !endpoint.live.places.are_full(max)
+            && Standing::of(endpoint) < Standing::Ejected
+    };
+    !color.live.places.are_full(color.max_connections) && color.endpoints.iter().any(may_serve)
 }

@@ -5,33 +5,40 @@
 //! gets is decided in `dns`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::answers_build::Builder;
 use super::build::Addresses;
 use super::records::Template;
-use crate::model::{Catalog, DnsSettings, ServiceName};
+use crate::model::{Catalog, DnsSettings, Domain, ForwardSettings, ServiceName};
 
 /// Everything that DNS says about the zones.
 #[derive(Debug)]
 pub struct Answers {
     pub(super) names: HashMap<Box<[u8]>, Node>,
     pub(super) zones: Vec<ZoneRecords>,
-    /// How many labels the apexes, and the domains that others own, have, each number once: the only suffixes worth looking for.
+    /// How many labels apexes and domains have, each number once: the only suffixes worth looking for.
     pub(super) apex_labels: Vec<u8>,
     /// TTL of positive answers, in seconds.
     pub(super) ttl: u32,
-    pub(super) outside: Outside,
+    pub(super) forwards: Forwards,
 }
 
-/// What becomes of names that are in no zone and in no domain with upstreams of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outside {
-    /// They are refused.
-    Refused,
-    /// Upstreams are asked.
-    Forwarded,
+/// Which names are asked elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Forwards {
+    /// Names at and below these are, even inside a zone: the longest match decides. In the order of which
+    /// [`Lookup::Forward`] gives the index.
+    pub domains: Vec<Domain>,
+    /// So is every other name that is in none of the zones.
+    pub rest: bool,
+}
+
+impl Forwards {
+    fn of(settings: &ForwardSettings) -> Self {
+        Self { domains: settings.domains.keys().cloned().collect(), rest: !settings.upstreams.is_empty() }
+    }
 }
 
 /// A name that exists, and the zone that it belongs to.
@@ -46,6 +53,8 @@ pub(super) struct Node {
 pub enum Records {
     /// None: names exist below this one (an empty non-terminal, RFC 8020 §2).
     Empty,
+    /// Names from here on are asked elsewhere, of the domain with this index.
+    Forward(u16),
     /// A zone begins here: SOA and NS, found in [`ZoneRecords`].
     Apex {
         /// Target of a PTR, in wire format: a reverse zone may be no larger than one address.
@@ -53,12 +62,38 @@ pub enum Records {
     },
     /// A.
     Address(Ipv4Addr),
+    /// Records of the operator's own: A, AAAA, TXT.
+    Own(Box<OwnRecords>),
+    /// CNAME, with its target in wire format and lower case.
+    Alias(Box<[u8]>),
     /// SRV (RFC 2782).
     Server(Box<Server>),
     /// PTR, with its target in wire format.
     Pointer(Box<[u8]>),
-    /// A domain begins here that others own (`[dns.forward]`), whatever zone lies above.
-    Forwarded,
+}
+
+/// Records that the operator wrote; at least one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OwnRecords {
+    /// A.
+    pub v4: Vec<Ipv4Addr>,
+    /// AAAA.
+    pub v6: Vec<Ipv6Addr>,
+    /// TXT, with its data.
+    pub texts: Vec<Box<[u8]>>,
+}
+
+/// What a zone is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZoneKind {
+    /// It is teal's: services, their addresses, records of the operator's own.
+    Own,
+    /// Nothing is in it, and nobody is asked about it: names are missing (RFC 6303 §3).
+    Empty,
+    /// Every name in it is this host.
+    Loopback,
+    /// Every name in it exists and has no records.
+    Silent,
 }
 
 /// The SRV records of one name: their target is the end of that name.
@@ -75,6 +110,8 @@ pub struct Server {
 /// What belongs to a zone as a whole.
 #[derive(Debug)]
 pub struct ZoneRecords {
+    /// What it is about.
+    pub kind: ZoneKind,
     /// Octets of the apex in wire format: every name of the zone ends with so many.
     pub apex_octets: u8,
     /// SOA for negative answers: its TTL is `negative_ttl` (RFC 2308 §3).
@@ -94,9 +131,9 @@ pub enum Lookup<'a> {
     Name(&'a ZoneRecords, &'a Records),
     /// It does not, and would be in this zone.
     Missing(&'a ZoneRecords),
-    /// It is in a domain that has upstreams of its own.
-    Forwarded,
-    /// It is in none of the zones.
+    /// Somebody else knows: the domain with this index, else the upstreams.
+    Forward(Option<u16>),
+    /// It is in none of the zones, and nobody else is asked.
     Outside,
 }
 
@@ -107,23 +144,26 @@ impl Answers {
     /// `ns.ZONE`, at [`name_server_address`]. `serial` goes into the SOA records: the caller counts
     /// it up with each change.
     pub fn build(catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>, serial: u32) -> Arc<Self> {
+        let forwards = Forwards::of(&catalog.settings.dns.forward);
         let mut builder = Builder::new(&catalog.settings, serial, catalog.services.len());
         builder.insert_zones();
+        builder.insert_forwards(&forwards);
+        builder.insert_special(&forwards);
+        builder.insert_records();
         for (name, service) in &catalog.services {
             if let Some(addresses) = addresses.get(name) {
                 builder.insert_service(service, addresses);
             }
         }
         builder.insert_name_servers();
-        builder.insert_forwarded();
-        builder.insert_between_zones();
+        builder.insert_between();
         Arc::new(builder.finish())
     }
 
     /// Looks for `name`: wire format without compression, in lower case.
     pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
         match self.names.get(name) {
-            Some(Node { records: Records::Forwarded, .. }) => return Lookup::Forwarded,
+            Some(Node { records: Records::Forward(domain), .. }) => return Lookup::Forward(Some(*domain)),
             Some(node) => return Lookup::Name(self.zone(node), &node.records),
             None => {}
         }
@@ -135,24 +175,26 @@ impl Answers {
                 continue;
             }
             match self.names.get(suffix) {
-                Some(Node { records: Records::Forwarded, .. }) => return Lookup::Forwarded,
+                Some(Node { records: Records::Forward(domain), .. }) => {
+                    return Lookup::Forward(Some(*domain));
+                }
                 Some(node @ Node { records: Records::Apex { .. }, .. }) => {
                     return Lookup::Missing(self.zone(node));
                 }
                 _ => {}
             }
         }
-        Lookup::Outside
-    }
-
-    /// What becomes of names for which [`Self::lookup`] knows nothing.
-    pub fn outside(&self) -> Outside {
-        self.outside
+        if self.forwards.rest { Lookup::Forward(None) } else { Lookup::Outside }
     }
 
     /// TTL of positive answers, in seconds.
     pub fn ttl(&self) -> u32 {
         self.ttl
+    }
+
+    /// The domain with an index of [`Lookup::Forward`].
+    pub fn forwarded(&self, index: u16) -> Option<&Domain> {
+        self.forwards.domains.get(usize::from(index))
     }
 
     /// How many names exist.

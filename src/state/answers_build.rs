@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::answers::{Answers, Node, Outside, Records, Server, ZoneRecords, name_server_address, suffixes};
+use super::answers::{
+    Answers, Forwards, Node, Records, Server, ZoneKind, ZoneRecords, name_server_address, suffixes,
+};
 use super::build::Addresses;
-use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name};
+use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name, wire_name};
 use crate::model::{Service, Settings};
 
 /// SOA numbers for secondaries, of which there are none: an hour, ten minutes, a day.
@@ -20,13 +22,15 @@ const REFRESH_RETRY_EXPIRE: [u32; 3] = [3600, 600, 86_400];
 const NAMES_PER_SERVICE: usize = 9;
 
 pub(super) struct Builder<'a> {
-    settings: &'a Settings,
+    pub(super) settings: &'a Settings,
     serial: u32,
     /// Apexes in wire format, in the order of the settings.
-    zones: Vec<Box<[u8]>>,
+    pub(super) zones: Vec<Box<[u8]>>,
     /// Indexes of `zones`, deepest first: what lies in two zones belongs to the deeper one.
     order: Rc<[usize]>,
     answers: Answers,
+    /// Names that may make names above them exist.
+    deep: Vec<Box<[u8]>>,
     /// Octets of an address that name its reverse zone.
     reverse_octets: u8,
 }
@@ -34,11 +38,7 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(settings: &'a Settings, serial: u32, services: usize) -> Self {
         let dns = &settings.dns;
-        let zones = dns.zones.iter().map(|zone| {
-            let labels: Vec<&str> = zone.as_str().split('.').collect();
-            name_below(&labels, &[0])
-        });
-        let zones: Vec<Box<[u8]>> = zones.collect();
+        let zones: Vec<Box<[u8]>> = dns.zones.iter().map(|zone| wire_name(zone.as_str())).collect();
         let mut order: Vec<usize> = (0..zones.len()).collect();
         order.sort_by_key(|index| Reverse(label_count(&zones[*index])));
         let names = HashMap::with_capacity(services * NAMES_PER_SERVICE * zones.len());
@@ -50,8 +50,9 @@ impl<'a> Builder<'a> {
                 zones: Vec::new(),
                 apex_labels: Vec::new(),
                 ttl: seconds(dns.ttl),
-                outside: if dns.forward.upstreams.is_empty() { Outside::Refused } else { Outside::Forwarded },
+                forwards: Forwards::default(),
             },
+            deep: Vec::new(),
             reverse_octets: settings.vip.pool.0.prefix_len().div_ceil(8),
             order: order.into(),
             zones,
@@ -64,24 +65,35 @@ impl<'a> Builder<'a> {
     /// and never a name outside the pool.
     pub(super) fn insert_zones(&mut self) {
         for apex in self.zones.clone() {
-            self.insert_zone(apex, None);
+            self.insert_zone(apex, ZoneKind::Own, ServerIn::Itself);
         }
         let primary = self.zones.first().cloned().unwrap_or_default();
         for network in reverse_networks(self.settings.vip.pool.0, self.reverse_octets) {
             let octets = network.network().octets();
             let apex = reverse_name(&octets[..usize::from(self.reverse_octets)]);
-            self.insert_zone(apex, Some(&primary));
+            self.insert_zone(apex, ZoneKind::Own, ServerIn::Zone(&primary));
         }
     }
 
-    /// `server`: the zone in which the name server is, if not this one.
-    fn insert_zone(&mut self, apex: Box<[u8]>, server: Option<&[u8]>) {
+    /// A zone begins at `apex`.
+    pub(super) fn insert_zone(&mut self, apex: Box<[u8]>, kind: ZoneKind, server: ServerIn<'_>) {
+        let zone = u16::try_from(self.answers.zones.len()).expect("the configuration is read from a file");
+        let records = self.zone_records(&apex, kind, server);
+        self.answers.zones.push(records);
+        self.note_deep(&apex);
+        self.note_cut(&apex);
+        self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
+    }
+
+    fn zone_records(&self, apex: &[u8], kind: ZoneKind, server: ServerIn<'_>) -> ZoneRecords {
         let dns = &self.settings.dns;
         let (ttl, negative_ttl) = (seconds(dns.ttl), seconds(dns.negative_ttl));
-        let name = |template: &mut Template, label: &str| {
-            template.put(&name_below(&[label], server.unwrap_or_default()));
-            if server.is_none() {
-                template.put_apex();
+        let name = |template: &mut Template, label: &str| match server {
+            ServerIn::Itself => {
+                template.put(&name_below(&[label], &[])).put_apex();
+            }
+            ServerIn::Zone(zone) => {
+                template.put(&name_below(&[label], zone));
             }
         };
         let soa = |ttl| {
@@ -98,7 +110,7 @@ impl<'a> Builder<'a> {
         };
         let mut ns = Template::default();
         ns.put_apex().put_body(TYPE_NS, ttl, |rdata| name(rdata, "ns"));
-        let glue = server.is_none().then(|| {
+        let glue = matches!(server, ServerIn::Itself).then(|| {
             let mut glue = Template::default();
             name(&mut glue, "ns");
             let address = name_server_address(dns).octets();
@@ -108,33 +120,7 @@ impl<'a> Builder<'a> {
             glue
         });
         let apex_octets = u8::try_from(apex.len()).expect("the model bounds zones");
-        let zone = u16::try_from(self.answers.zones.len()).expect("the configuration is read from a file");
-        self.answers.zones.push(ZoneRecords {
-            apex_octets,
-            soa_negative: soa(negative_ttl),
-            soa: soa(ttl),
-            ns,
-            glue,
-        });
-        self.look_at(label_count(&apex));
-        self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
-    }
-
-    /// Suffixes of so many labels are worth looking for.
-    fn look_at(&mut self, labels: u8) {
-        if !self.answers.apex_labels.contains(&labels) {
-            self.answers.apex_labels.push(labels);
-        }
-    }
-
-    /// Domains that others own. The configuration has none that takes a name of a service.
-    pub(super) fn insert_forwarded(&mut self) {
-        for domain in self.settings.dns.forward.domains.keys() {
-            let labels: Vec<&str> = domain.as_str().split('.').collect();
-            let name = name_below(&labels, &[0]);
-            self.look_at(label_count(&name));
-            self.insert(0, name, Records::Forwarded);
-        }
+        ZoneRecords { kind, apex_octets, soa_negative: soa(negative_ttl), soa: soa(ttl), ns, glue }
     }
 
     /// The names of a service in every zone, and of its addresses.
@@ -195,32 +181,51 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Names between a zone, or a domain that others own, and a zone above it exist, since names exist
-    /// below them (RFC 8020 §2).
-    pub(super) fn insert_between_zones(&mut self) {
-        let forwarded = self.answers.names.iter().filter(|(_, node)| node.records == Records::Forwarded);
-        let forwarded = forwarded.map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        for apex in self.zones.iter().cloned().chain(forwarded).collect::<Vec<_>>() {
-            let above = suffixes(&apex).skip(1);
-            let ordinary = |name: &&[u8]| !self.is_cut(name);
-            let between: Vec<&[u8]> = above.clone().take_while(ordinary).collect();
-            let cut = above.clone().find(|name| self.is_cut(name));
-            let Some(zone) = cut.and_then(|name| self.zone_beginning_at(name)) else { continue };
+    /// Domains that are asked elsewhere. One that is a zone's apex is the zone.
+    pub(super) fn insert_forwards(&mut self, forwards: &Forwards) {
+        self.answers.forwards = forwards.clone();
+        for (index, domain) in forwards.domains.iter().enumerate() {
+            let index = u16::try_from(index).expect("the configuration is read from a file");
+            let name = wire_name(domain.as_str());
+            self.note_cut(&name);
+            self.note_deep(&name);
+            self.insert(0, name, Records::Forward(index));
+        }
+    }
+
+    /// Another part of the name space begins here.
+    fn note_cut(&mut self, name: &[u8]) {
+        let labels = label_count(name);
+        if !self.answers.apex_labels.contains(&labels) {
+            self.answers.apex_labels.push(labels);
+        }
+    }
+
+    /// Names above this one may exist because it does.
+    pub(super) fn note_deep(&mut self, name: &[u8]) {
+        self.deep.push(name.into());
+    }
+
+    /// Names between a zone's apex and a name below it exist (RFC 8020 §2).
+    pub(super) fn insert_between(&mut self) {
+        for name in std::mem::take(&mut self.deep) {
+            let above = suffixes(&name).skip(1);
+            let is_ordinary = |name: &&[u8]| self.cut_at(name).is_none();
+            let between: Vec<&[u8]> = above.clone().take_while(is_ordinary).collect();
+            let Some(Cut::Zone(zone)) = above.clone().find_map(|name| self.cut_at(name)) else { continue };
             for name in between {
                 self.insert(zone, name.into(), Records::Empty);
             }
         }
     }
 
-    /// Whether a zone, or a domain that others own, begins here.
-    fn is_cut(&self, name: &[u8]) -> bool {
-        let records = self.answers.names.get(name).map(|node| &node.records);
-        matches!(records, Some(Records::Apex { .. } | Records::Forwarded))
-    }
-
-    fn zone_beginning_at(&self, name: &[u8]) -> Option<u16> {
+    pub(super) fn cut_at(&self, name: &[u8]) -> Option<Cut> {
         let node = self.answers.names.get(name)?;
-        matches!(node.records, Records::Apex { .. }).then_some(node.zone)
+        match node.records {
+            Records::Apex { .. } => Some(Cut::Zone(node.zone)),
+            Records::Forward(_) => Some(Cut::Domain),
+            _ => None,
+        }
     }
 
     /// PTR of an address of the pool, and the names between it and its zone's apex.
@@ -228,7 +233,15 @@ impl<'a> Builder<'a> {
         let octets = address.octets();
         let kept = usize::from(self.reverse_octets);
         let Some(zone) = self.reverse_zone(address) else { return };
-        match self.answers.names.entry(reverse_name(&octets)) {
+        self.insert_pointer_at(zone, reverse_name(&octets), target);
+        for octets_between in kept + 1..octets.len() {
+            self.insert(zone, reverse_name(&octets[..octets_between]), Records::Empty);
+        }
+    }
+
+    /// PTR; a zone may be no larger than one address.
+    pub(super) fn insert_pointer_at(&mut self, zone: u16, name: Box<[u8]>, target: Box<[u8]>) {
+        match self.answers.names.entry(name) {
             Entry::Occupied(mut node) => {
                 if let Records::Apex { pointer: pointer @ None } = &mut node.get_mut().records {
                     *pointer = Some(target);
@@ -237,9 +250,6 @@ impl<'a> Builder<'a> {
             Entry::Vacant(node) => {
                 node.insert(Node { zone, records: Records::Pointer(target) });
             }
-        }
-        for octets_between in kept + 1..octets.len() {
-            self.insert(zone, reverse_name(&octets[..octets_between]), Records::Empty);
         }
     }
 
@@ -255,14 +265,31 @@ impl<'a> Builder<'a> {
         u16::try_from(self.zones.len()).ok()?.checked_add(u16::try_from(index).ok()?)
     }
 
-    /// The first one to claim a name keeps it: apexes, then names of deeper zones.
-    fn insert(&mut self, zone: u16, name: Box<[u8]>, records: Records) {
+    /// The first one to claim a name keeps it: apexes, records of the operator's own, names of deeper zones.
+    pub(super) fn insert(&mut self, zone: u16, name: Box<[u8]>, records: Records) {
         self.answers.names.entry(name).or_insert(Node { zone, records });
     }
 
     pub(super) fn finish(self) -> Answers {
         self.answers
     }
+}
+
+/// Where the name server of a zone has its name: the labels are the same in all.
+#[derive(Clone, Copy)]
+pub(super) enum ServerIn<'a> {
+    /// In the zone.
+    Itself,
+    /// In this one, in wire format.
+    Zone(&'a [u8]),
+}
+
+/// Where another part of the name space begins.
+pub(super) enum Cut {
+    /// A zone.
+    Zone(u16),
+    /// A domain that is asked elsewhere.
+    Domain,
 }
 
 fn label_count(name: &[u8]) -> u8 {

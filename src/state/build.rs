@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::answers::Answers;
 use super::live::Live;
+use super::outlier::SuccessAt;
 use super::overrides::{Admission, Overrides, ServiceOverrides};
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
 use crate::balance::{Owed, Pick, SourceAffinity, Split};
@@ -194,6 +195,8 @@ fn build_color(
             .as_ref()
             .and_then(|name| service.colors.iter().position(|c| c.name == *name)),
         max_connections: color.max_connections,
+        success: SuccessAt::of(service.policy.outlier.as_ref()),
+        slow_start: service.policy.slow_start.is_some(),
         proxy_protocol: color.proxy_protocol,
         endpoints,
         live: parts.live.color(&service.name, port.listen, &color.name),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::connections::Connection;
+use super::draining;
 use super::health::HealthState;
 use super::live::Live;
-use super::snapshot::{PortState, Snapshot, SnapshotCell};
+use super::snapshot::{EndpointState, PortState, Snapshot, SnapshotCell};
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::SetGauge;
 use crate::telemetry::names::{
@@ -32,25 +32,13 @@ pub struct OpenOfColor {
     pub oldest: Option<Instant>,
 }
 
-/// Whether a connection came because of its color's weight, so that weight 0 means it is draining.
-fn by_weight(connection: &Connection) -> bool {
-    connection.why.is_by_weight()
-}
-
 /// Adds up the open connections by service, port and color, gone ones included.
 pub fn open_connections(snapshot: &Snapshot, live: &Live) -> Vec<OpenOfColor> {
     let mut sums = BTreeMap::<_, OpenOfColor>::new();
     for endpoint in live.endpoints() {
-        let color = snapshot
-            .port(&endpoint.service, endpoint.port)
-            .and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
-        let present = color.is_some_and(|color| {
-            color.endpoints.iter().any(|known| known.address == endpoint.live.address && known.is_enabled())
-        });
-        let weighted = color.is_some_and(|color| !color.weight.is_zero());
         let (open, _) = endpoint.live.open.summary(|_| true);
-        let (draining, oldest) =
-            endpoint.live.open.summary(|connection| !present || (!weighted && by_weight(connection)));
+        let cause = draining::cause(snapshot, &endpoint);
+        let (draining, oldest) = cause.map_or((0, None), |cause| draining::open(&endpoint, cause));
         let key = (endpoint.service.clone(), endpoint.port, endpoint.color.clone());
         let sum = sums.entry(key).or_insert_with(|| OpenOfColor {
             service: endpoint.service,
@@ -99,6 +87,9 @@ fn set_health(service: &str, port: &PortState, set: &mut SetGauge<'_>) {
         set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "disabled")], disabled as f64);
         let ejected = color.endpoints.iter().filter(|endpoint| endpoint.live.outlier.is_ejected()).count();
         set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "ejected")], ejected as f64);
+        let is_growing = |endpoint: &&EndpointState| endpoint.live.slow_start.growing_percent().is_some();
+        let growing = color.endpoints.iter().filter(is_growing).count();
+        set(COLOR_ENDPOINTS, &[labels[0], labels[1], labels[2], ("state", "slow_start")], growing as f64);
         for endpoint in &color.endpoints {
             let up = match endpoint.health() {
                 HealthState::Healthy => 1.0,

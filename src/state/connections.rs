@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
@@ -46,13 +46,28 @@ impl Why {
 
 /// Why teal ends a connection that both sides would have kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum CutReason {
-    /// Its endpoint, color or service was removed and `drain_timeout` is over.
-    DrainDeadline = 1,
+    /// Its endpoint, color or service was removed or taken out of use, and `drain_timeout` is over.
+    DrainDeadline,
     /// The daemon stops and its grace is over.
-    Shutdown = 2,
+    Shutdown,
 }
+
+/// What a connection is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing.
+    Nothing,
+    /// To end by FIN as soon as it is idle.
+    EndIdle,
+    /// To end now, by RST.
+    Cut(CutReason),
+}
+
+const NOTHING: u8 = 0;
+const END_IDLE: u8 = 1;
+const CUT_DRAIN: u8 = 2;
+const CUT_SHUTDOWN: u8 = 3;
 
 /// A served connection, as the rest of the daemon sees it.
 #[derive(Debug)]
@@ -61,39 +76,65 @@ pub struct Connection {
     pub opened: Instant,
     /// Why it is on its color.
     pub why: Why,
-    cut: AtomicU8,
+    asked: AtomicU8,
     waker: AtomicWaker,
 }
 
 impl Connection {
     /// A connection accepted at `opened`.
     pub fn new(opened: Instant, why: Why) -> Self {
-        Self { opened, why, cut: AtomicU8::new(0), waker: AtomicWaker::new() }
+        Self { opened, why, asked: AtomicU8::new(NOTHING), waker: AtomicWaker::new() }
     }
 
     /// Asks the task that relays the connection to end it with RST. The first reason counts.
     pub fn cut(&self, reason: CutReason) {
-        let first = self.cut.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
-        if first.is_ok() {
+        let wanted = match reason {
+            CutReason::DrainDeadline => CUT_DRAIN,
+            CutReason::Shutdown => CUT_SHUTDOWN,
+        };
+        let not_cut = |asked: u8| (asked < CUT_DRAIN).then_some(wanted);
+        if self.asked.fetch_update(Ordering::AcqRel, Ordering::Acquire, not_cut).is_ok() {
             self.waker.wake();
         }
     }
 
-    /// Ready once somebody asked for the connection's end. One task may wait at a time.
-    pub fn poll_cut(&self, context: &mut Context<'_>) -> Poll<CutReason> {
-        if let Some(reason) = self.cut_reason() {
-            return Poll::Ready(reason);
+    /// Asks that task to end it with FIN as soon as it is idle. Says whether nothing was asked before.
+    fn ask_to_end_idle(&self) -> bool {
+        let asked = self.replace_asked(NOTHING, END_IDLE);
+        if asked {
+            self.waker.wake();
+        }
+        asked
+    }
+
+    /// Takes that back, where the task has not begun with it.
+    fn spare(&self) {
+        self.replace_asked(END_IDLE, NOTHING);
+    }
+
+    fn replace_asked(&self, from: u8, to: u8) -> bool {
+        self.asked.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// What is asked now. The task of `context` is woken when something else is asked, until it is cut. One
+    /// task may wait at a time.
+    pub fn poll_asked(&self, context: &mut Context<'_>) -> Asked {
+        let asked = self.asked();
+        if matches!(asked, Asked::Cut(_)) {
+            return asked;
         }
         self.waker.register(context.waker());
         // Asked for between the look and the registration.
-        self.cut_reason().map_or(Poll::Pending, Poll::Ready)
+        self.asked()
     }
 
-    fn cut_reason(&self) -> Option<CutReason> {
-        match self.cut.load(Ordering::Acquire) {
-            0 => None,
-            1 => Some(CutReason::DrainDeadline),
-            _ => Some(CutReason::Shutdown),
+    /// What is asked now.
+    pub fn asked(&self) -> Asked {
+        match self.asked.load(Ordering::Acquire) {
+            NOTHING => Asked::Nothing,
+            END_IDLE => Asked::EndIdle,
+            CUT_DRAIN => Asked::Cut(CutReason::DrainDeadline),
+            _ => Asked::Cut(CutReason::Shutdown),
         }
     }
 }
@@ -146,14 +187,31 @@ impl OpenConnections {
 
     /// Cuts up to `at_most` of those not yet cut; returns how many.
     pub fn cut(&self, reason: CutReason, at_most: usize) -> usize {
-        let chosen: Vec<_> = {
-            let table = self.table();
-            let open = table.iter().map(|(_, connection)| connection);
-            open.filter(|connection| connection.cut_reason().is_none()).take(at_most).cloned().collect()
-        };
+        let chosen = self.choose(at_most, |connection| !matches!(connection.asked(), Asked::Cut(_)));
         for connection in &chosen {
             connection.cut(reason);
         }
         chosen.len()
+    }
+
+    /// Asks some of those of whom nothing is asked to end once they are idle: one of each `rounds`, rounded
+    /// up. Returns how many.
+    pub fn ask_to_end_idle(&self, rounds: usize) -> usize {
+        let is_unasked = |connection: &Connection| connection.asked() == Asked::Nothing;
+        let (unasked, _) = self.summary(is_unasked);
+        let chosen = self.choose(unasked.div_ceil(rounds.max(1)), is_unasked);
+        chosen.iter().filter(|connection| connection.ask_to_end_idle()).count()
+    }
+
+    /// Takes back what was asked of those that are not cut.
+    pub fn spare(&self) {
+        self.table().iter().for_each(|(_, connection)| connection.spare());
+    }
+
+    /// Up to `at_most` of those that `wanted` accepts, so that nobody is woken under the lock.
+    fn choose(&self, at_most: usize, wanted: impl Fn(&Connection) -> bool) -> Vec<Arc<Connection>> {
+        let table = self.table();
+        let open = table.iter().map(|(_, connection)| connection);
+        open.filter(|connection| wanted(connection)).take(at_most).cloned().collect()
     }
 }

@@ -113,7 +113,6 @@ pub fn needs_restart(before: &Catalog, after: &Catalog) -> Vec<&'static str> {
             needed.push(key);
         }
     };
-    note("[dns] listen", old.dns.listen != new.dns.listen);
     note("[dns] zones", old.dns.zones != new.dns.zones);
     note("[vip] pool", old.vip.pool != new.vip.pool);
     note("[vip] route", old.vip.route != new.vip.route);

@@ -5,52 +5,20 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
+use super::color::{ColorLive, Labels, PortLive};
 use super::connections::OpenConnections;
-use super::health::{HealthCell, HealthState};
+use super::drain::DrainCell;
+use super::health::HealthCell;
 use super::outlier::OutlierCell;
 use super::places::{Places, ServiceLive};
-use super::reasons::{ClosedReason, ErrorReason};
-use crate::balance::RetryBudget;
+use super::ports::PortCell;
+use super::slow_start::SlowStartCell;
 use crate::model::{ColorName, ServiceName};
-use crate::telemetry::names::{
-    ALL_DOWN_TRIES, BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS,
-    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, EJECTIONS, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
-    RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
-};
-use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
-
-/// Labels of a color's series, and where to make them.
-#[derive(Clone)]
-struct Labels {
-    series: Arc<Series>,
-    service: ServiceName,
-    port: Box<str>,
-    color: Box<str>,
-}
-
-impl std::fmt::Debug for Labels {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}/{}", self.service, self.port, self.color)
-    }
-}
-
-impl Labels {
-    fn counter(&self, family: Family, more: Option<(&'static str, &str)>) -> CounterCell {
-        let mut labels =
-            vec![("service", self.service.as_str()), ("port", &*self.port), ("color", &*self.color)];
-        labels.extend(more);
-        self.series.counter(family, &labels)
-    }
-
-    fn histogram(&self, family: Family) -> HistogramCell {
-        let labels = [("service", self.service.as_str()), ("port", &*self.port), ("color", &*self.color)];
-        self.series.histogram(family, &labels)
-    }
-}
+use crate::telemetry::Series;
 
 /// The live facts of one endpoint, by (service, port, color, address).
 #[derive(Debug)]
@@ -59,6 +27,8 @@ pub struct EndpointLive {
     pub address: SocketAddr,
     /// Connections that it serves.
     pub open: OpenConnections,
+    /// When those are closed, where it gets no more.
+    pub drain: DrainCell,
     /// The same with those still connecting, counted for its limit.
     pub places: Places,
     /// Counts whose turn it is of the service's `source_addresses`.
@@ -67,137 +37,10 @@ pub struct EndpointLive {
     pub health: HealthCell,
     /// What failed connections say of it.
     pub outlier: OutlierCell,
-}
-
-/// The live facts of one color on one port. Series with a `reason`, and histograms, appear with
-/// their first value: thousands of quiet services stay cheap.
-#[derive(Debug)]
-pub struct ColorLive {
-    labels: Labels,
-    /// The place in the sequence of the color's endpoints.
-    pub picks: AtomicU64,
-    /// Connections of the color on all ports, those still connecting included.
-    pub places: Arc<Places>,
-    /// `split_decisions_total`
-    pub decisions: CounterCell,
-    /// `connections_total`
-    pub connections: CounterCell,
-    /// `connect_retries_total`
-    pub retries: CounterCell,
-    /// `bytes_total{direction="in"}`: client to backend
-    pub bytes_in: CounterCell,
-    /// `bytes_total{direction="out"}`: backend to client
-    pub bytes_out: CounterCell,
-    /// `weight_zero_violations_total`, one cell for the whole process
-    pub weight_zero_violations: CounterCell,
-    connect_duration: OnceLock<HistogramCell>,
-    first_byte: OnceLock<HistogramCell>,
-    connection_duration: OnceLock<HistogramCell>,
-    retry_budget_exhausted: OnceLock<CounterCell>,
-    closed: [OnceLock<CounterCell>; ClosedReason::COUNT],
-    errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
-}
-
-impl ColorLive {
-    fn new(labels: Labels, places: Arc<Places>) -> Self {
-        Self {
-            places,
-            picks: AtomicU64::new(0),
-            decisions: labels.counter(SPLIT_DECISIONS, None),
-            connections: labels.counter(CONNECTIONS, None),
-            retries: labels.counter(CONNECT_RETRIES, None),
-            bytes_in: labels.counter(BYTES, Some(("direction", "in"))),
-            bytes_out: labels.counter(BYTES, Some(("direction", "out"))),
-            weight_zero_violations: labels.series.counter(WEIGHT_ZERO_VIOLATIONS, &[]),
-            connect_duration: OnceLock::new(),
-            first_byte: OnceLock::new(),
-            connection_duration: OnceLock::new(),
-            retry_budget_exhausted: OnceLock::new(),
-            closed: Default::default(),
-            errors: Default::default(),
-            labels,
-        }
-    }
-
-    /// `connect_duration_seconds`
-    pub fn connect_duration(&self) -> &FixedHistogram {
-        self.connect_duration.get_or_init(|| self.labels.histogram(CONNECT_DURATION))
-    }
-
-    /// `first_byte_seconds`
-    pub fn first_byte(&self) -> &FixedHistogram {
-        self.first_byte.get_or_init(|| self.labels.histogram(FIRST_BYTE))
-    }
-
-    /// `connection_duration_seconds`
-    pub fn connection_duration(&self) -> &FixedHistogram {
-        self.connection_duration.get_or_init(|| self.labels.histogram(CONNECTION_DURATION))
-    }
-
-    /// `retry_budget_exhausted_total`
-    pub fn retry_budget_exhausted(&self) -> &AtomicU64 {
-        self.retry_budget_exhausted.get_or_init(|| self.labels.counter(RETRY_BUDGET_EXHAUSTED, None))
-    }
-
-    /// `connections_closed_total{reason}`
-    pub fn closed(&self, reason: ClosedReason) -> &AtomicU64 {
-        self.closed[reason as usize]
-            .get_or_init(|| self.labels.counter(CONNECTIONS_CLOSED, Some(("reason", reason.label()))))
-    }
-
-    /// `connection_errors_total{reason}` for a connection that the split or a preview name gave here.
-    pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
-        self.errors[reason as usize]
-            .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
-    }
-
-    /// `source_ports_exhausted_total`; rare, so it is looked up each time.
-    pub fn source_ports_exhausted(&self) -> CounterCell {
-        self.labels.counter(SOURCE_PORTS_EXHAUSTED, None)
-    }
-
-    /// `all_down_tries_total`; rare, so it is looked up each time.
-    pub fn all_down_tries(&self) -> CounterCell {
-        self.labels.counter(ALL_DOWN_TRIES, None)
-    }
-
-    /// `health_transitions_total{to}`; rare, so it is looked up each time.
-    pub fn health_transitions(&self, to: HealthState) -> CounterCell {
-        self.labels.counter(HEALTH_TRANSITIONS, Some(("to", to.label())))
-    }
-
-    /// `ejections_total`; rare, so it is looked up each time.
-    pub fn ejections(&self) -> CounterCell {
-        self.labels.counter(EJECTIONS, None)
-    }
-
-    /// `connections_spilled_total{from,to}`; rare, so it is looked up each time.
-    pub fn spilled(&self, to: &ColorName) -> CounterCell {
-        let labels = [
-            ("service", self.labels.service.as_str()),
-            ("port", &*self.labels.port),
-            ("from", &*self.labels.color),
-            ("to", to.as_str()),
-        ];
-        self.labels.series.counter(CONNECTIONS_SPILLED, &labels)
-    }
-}
-
-/// The live facts of one port of a service: what happened before a color was chosen.
-#[derive(Debug)]
-pub struct PortLive {
-    labels: Labels,
-    errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
-    /// What its connections may still cost in retries.
-    pub retry_budget: RetryBudget,
-}
-
-impl PortLive {
-    /// `connection_errors_total{color="none",reason}`
-    pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
-        self.errors[reason as usize]
-            .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
-    }
+    /// Source ports that ended connections to it still hold.
+    pub ports: PortCell,
+    /// How far it is on its way back into use.
+    pub slow_start: SlowStartCell,
 }
 
 /// (service, listening port)
@@ -250,17 +93,10 @@ impl Live {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn labels(&self, service: &ServiceName, port: u16, color: &str) -> Labels {
-        let port = port.to_string().into();
-        Labels { series: Arc::clone(&self.series), service: service.clone(), port, color: color.into() }
-    }
-
     /// The facts of a port.
     pub fn port(&self, service: &ServiceName, port: u16) -> Arc<PortLive> {
-        reuse(&mut self.tables().ports, (service.clone(), port), || PortLive {
-            labels: self.labels(service, port, "none"),
-            retry_budget: RetryBudget::default(),
-            errors: Default::default(),
+        reuse(&mut self.tables().ports, (service.clone(), port), || {
+            PortLive::new(Labels::new(&self.series, (service, port), "none"))
         })
     }
 
@@ -274,7 +110,7 @@ impl Live {
         let mut tables = self.tables();
         let places = reuse(&mut tables.places, (service.clone(), color.clone()), Places::default);
         reuse(&mut tables.colors, (service.clone(), port, color.clone()), || {
-            ColorLive::new(self.labels(service, port, color.as_str()), places)
+            ColorLive::new(Labels::new(&self.series, (service, port), color.as_str()), places)
         })
     }
 
@@ -284,10 +120,13 @@ impl Live {
         reuse(&mut self.tables().endpoints, key, || EndpointLive {
             address,
             open: OpenConnections::default(),
+            drain: DrainCell::default(),
             places: Places::default(),
             source_turns: AtomicU32::new(0),
             health: HealthCell::default(),
             outlier: OutlierCell::default(),
+            ports: PortCell::default(),
+            slow_start: SlowStartCell::default(),
         })
     }
 
@@ -352,6 +191,7 @@ fn reuse<K: Eq + std::hash::Hash, V>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::ErrorReason;
 
     fn rendered(live: &Live) -> String {
         let mut text = String::new();

@@ -24,14 +24,14 @@ pub enum Wish {
         /// Of this service.
         service: ServiceName,
     },
-    /// An endpoint gets new connections, or none.
+    /// An endpoint, or a whole color, gets new connections, or none.
     Endpoint {
         /// Of this service.
         service: ServiceName,
         /// In this color.
         color: ColorName,
-        /// Which one.
-        address: Address,
+        /// Which one; every one of the color where absent.
+        address: Option<Address>,
         /// What it is to be.
         to: Admission,
     },
@@ -47,7 +47,8 @@ pub enum Address {
 }
 
 impl Address {
-    fn matches(self, address: SocketAddr) -> bool {
+    /// Whether an endpoint's address is meant.
+    pub fn matches(self, address: SocketAddr) -> bool {
         match self {
             Self::Host(ip) => address.ip() == ip,
             Self::Port(wanted) => address == wanted,
@@ -211,14 +212,15 @@ fn plan_weights(
 
 fn plan_endpoint(
     service: &Service,
-    (color, wanted): (&ColorName, Address),
+    (color, wanted): (&ColorName, Option<Address>),
     to: Admission,
     overrides: &Overrides,
 ) -> Result<Vec<Edit>, Unknown> {
     check_color(service, color)?;
     let all = addresses_of(service, color);
-    let named: Vec<_> = all.iter().copied().filter(|address| wanted.matches(*address)).collect();
-    if named.is_empty() {
+    let is_named = |address: &SocketAddr| wanted.is_none_or(|wanted| wanted.matches(*address));
+    let named: Vec<_> = all.iter().copied().filter(is_named).collect();
+    if let (Some(wanted), true) = (wanted, named.is_empty()) {
         let (given, known) = (wanted.to_string(), list(all.iter()));
         return Err(Unknown::Endpoint { service: service.name.clone(), color: color.clone(), given, known });
     }

@@ -115,13 +115,17 @@ fn an_endpoint_is_disabled_until_somebody_enables_it_or_the_file_drops_it() {
     let (blue, endpoint) = (ColorName::parse("blue").unwrap(), addresses(100)[0]);
     let wish = |address, to| [Wish::Endpoint { service: name("a"), color: blue.clone(), address, to }];
     let mut overrides = Overrides::default();
-    let disable = wish(Address::Port(endpoint), Admission::Disabled);
+    let disable = wish(Some(Address::Port(endpoint)), Admission::Disabled);
     overrides.apply(&plan(&disable, &file, &overrides).unwrap(), &cause());
     assert!(overrides.of(&name("a")).disabled(&blue, endpoint).is_some());
     assert_eq!(plan(&disable, &file, &overrides).unwrap(), [], "it is so already");
     // By its host: both ports of it, of which one is disabled already.
-    let all = wish(Address::Host(endpoint.ip()), Admission::Disabled);
+    let all = wish(Some(Address::Host(endpoint.ip())), Admission::Disabled);
     assert_eq!(plan(&all, &file, &overrides).unwrap().len(), 1);
+    // The whole color: what is disabled is no edit, and all of it comes back.
+    let (whole, back) = (wish(None, Admission::Disabled), wish(None, Admission::Enabled));
+    assert_eq!(plan(&whole, &file, &overrides).unwrap().len(), 1);
+    assert_eq!(plan(&[whole, back].concat(), &file, &overrides).unwrap().len(), 3);
     follow(&mut overrides, &a(&[("blue", 1), ("green", 1)]));
     assert!(overrides.of(&name("a")).disabled(&blue, endpoint).is_some(), "weights are another matter");
     let without = catalog(vec![service("a", 80, vec![color("blue", 1, &addresses(500))])]);
@@ -150,7 +154,7 @@ fn unknown_names_are_answered_with_the_known_ones() {
     let colors = weights(&[("red", 1)]);
     assert!(refused(Wish::Weights { service: name("a"), colors }).ends_with("it has blue, green"));
     let (color, address) = (ColorName::parse("blue").unwrap(), Address::Port("127.0.0.1:1".parse().unwrap()));
-    let to = Admission::Disabled;
+    let (address, to) = (Some(address), Admission::Disabled);
     let message = refused(Wish::Endpoint { service: name("a"), color, address, to });
     assert!(message.ends_with("it has 127.0.0.1:100, 127.0.0.1:101"), "{message}");
 }

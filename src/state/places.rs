@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use super::live::{ColorLive, EndpointLive};
+use super::color::ColorLive;
+use super::live::EndpointLive;
 use super::reasons::ErrorReason;
 use crate::model::{AcceptRate, ConnectionLimits};
 

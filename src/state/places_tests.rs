@@ -37,7 +37,7 @@ fn crowd(service: &Arc<ServiceLive>, limits: ConnectionLimits) -> (u32, u32) {
 }
 
 #[test]
-fn a_limit_is_never_passed_and_all_its_places_come_back() {
+fn promise_15_a_limit_is_never_passed_and_all_its_places_come_back() {
     let limits = [
         ConnectionLimits { service: Some(MAX), ..ConnectionLimits::default() },
         ConnectionLimits { source: Some(MAX), ..ConnectionLimits::default() },
@@ -88,7 +88,7 @@ fn a_client_at_its_limit_takes_nothing_from_the_others() {
 }
 
 #[test]
-fn an_address_is_forgotten_with_its_last_connection() {
+fn promise_15_an_address_is_forgotten_with_its_last_connection() {
     let service = service();
     let limits = ConnectionLimits { source: Some(MAX), ..ConnectionLimits::default() };
     let known = || service.sources.get().map_or(0, |sources| sources.known());

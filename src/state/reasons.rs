@@ -1,5 +1,7 @@
 //! Why connections fail and end: the values of the label `reason`.
 
+use super::connections::CutReason;
+
 /// Why no backend served a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorReason {
@@ -82,10 +84,21 @@ pub enum ClosedReason {
     HalfClose,
     /// It reached `max_connection_age`.
     Age,
+    /// It was idle when its `drain_timeout` was nearly over, and ended by FIN.
+    DrainIdle,
     /// Its drain ran into `drain_timeout`.
     DrainDeadline,
     /// The daemon stopped.
     Shutdown,
+}
+
+impl From<CutReason> for ClosedReason {
+    fn from(reason: CutReason) -> Self {
+        match reason {
+            CutReason::DrainDeadline => Self::DrainDeadline,
+            CutReason::Shutdown => Self::Shutdown,
+        }
+    }
 }
 
 impl ClosedReason {
@@ -101,6 +114,7 @@ impl ClosedReason {
             Self::Idle => "idle",
             Self::HalfClose => "half_close",
             Self::Age => "age",
+            Self::DrainIdle => "drain_idle",
             Self::DrainDeadline => "drain_deadline",
             Self::Shutdown => "shutdown",
         }

@@ -8,10 +8,16 @@ pub const CLASS_IN: u16 = 1;
 pub const TYPE_A: u16 = 1;
 /// Type NS.
 pub const TYPE_NS: u16 = 2;
+/// Type CNAME.
+pub const TYPE_CNAME: u16 = 5;
 /// Type SOA.
 pub const TYPE_SOA: u16 = 6;
 /// Type PTR.
 pub const TYPE_PTR: u16 = 12;
+/// Type TXT.
+pub const TYPE_TXT: u16 = 16;
+/// Type AAAA (RFC 3596).
+pub const TYPE_AAAA: u16 = 28;
 /// Type SRV (RFC 2782).
 pub const TYPE_SRV: u16 = 33;
 
@@ -86,6 +92,22 @@ pub fn name_below(labels: &[&str], parent: &[u8]) -> Box<[u8]> {
     name.into()
 }
 
+/// A name in text form, in lower case and without the root's dot, in wire format.
+pub fn wire_name(name: &str) -> Box<[u8]> {
+    let labels: Vec<&str> = name.split('.').collect();
+    name_below(&labels, &[0])
+}
+
+/// The data of a TXT record: the text in pieces of 255 octets (RFC 1035 §3.3.14).
+pub fn text_data(text: &str) -> Box<[u8]> {
+    let mut data = Vec::with_capacity(text.len() + 1 + text.len() / usize::from(u8::MAX));
+    for piece in text.as_bytes().chunks(usize::from(u8::MAX)) {
+        data.push(u8::try_from(piece.len()).expect("a chunk of 255 octets at most"));
+        data.extend_from_slice(piece);
+    }
+    data.into()
+}
+
 /// The name under `in-addr.arpa` of the network that these octets begin (RFC 1035 §3.5).
 pub fn reverse_name(octets: &[u8]) -> Box<[u8]> {
     const SUFFIX: &[u8] = b"\x07in-addr\x04arpa\0";
@@ -106,6 +128,13 @@ pub fn reverse_name(octets: &[u8]) -> Box<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_goes_into_several_strings() {
+        assert_eq!(*text_data("ab"), *b"\x02ab");
+        let data = text_data(&"x".repeat(300));
+        assert_eq!((data.len(), data[0], data[256]), (302, 255, 45));
+    }
 
     #[test]
     fn a_reverse_name_has_the_octets_in_decimal_and_backwards() {

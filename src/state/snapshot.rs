@@ -8,8 +8,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::answers::Answers;
+use super::color::{ColorLive, PortLive};
 use super::health::HealthState;
-use super::live::{ColorLive, EndpointLive, PortLive};
+use super::live::EndpointLive;
+use super::outlier::SuccessAt;
 use super::overrides::{Admission, ServiceOverrides};
 use super::places::ServiceLive;
 use crate::balance::{Pick, SourceAffinity, Split};
@@ -75,6 +77,10 @@ pub struct ColorState {
     pub fallback: Option<usize>,
     /// Its connections at most, over all ports.
     pub max_connections: Option<NonZeroU32>,
+    /// What makes a connection to its endpoints a success.
+    pub success: SuccessAt,
+    /// Whether endpoints that come into use get their share little by little.
+    pub slow_start: bool,
     /// Whether its endpoints are told who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// At least one.

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_keeps_its_address_when_others_come_and_go() {
+    fn promise_9_a_name_keeps_its_address_when_others_come_and_go() {
         let first = VipTable::default().assign(&wanted(&["a"]), &bounds(0)).unwrap();
         let names: Vec<String> = (0..200).map(|n| format!("s{n}")).chain(["a".to_owned()]).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_rests_for_thirty_days() {
+    fn promise_9_an_address_rests_for_thirty_days() {
         let all: Vec<String> = (0..254).map(|n| format!("s{n}")).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let full = VipTable::default().assign(&wanted(&all), &bounds(0)).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_agree_whatever_came_first_unless_hashes_collide() {
+    fn promise_9_hosts_agree_whatever_came_first_unless_hashes_collide() {
         let together = VipTable::default().assign(&wanted(&["a", "b", "c"]), &bounds(0)).unwrap();
         let one = VipTable::default().assign(&wanted(&["c"]), &bounds(0)).unwrap();
         let later = one.assign(&wanted(&["a", "b", "c"]), &bounds(1)).unwrap();

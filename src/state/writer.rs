@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
-use super::drain::Drains;
+use super::drain::{Drains, Ticked};
 use super::journal::{Event, Journal};
 use super::live::{Live, LivingEndpoint};
 use super::overrides::{Actor, Cause, Edit, Overrides};
@@ -222,10 +222,16 @@ impl Writer {
         self.follow_drains(before, next, now);
     }
 
-    /// Cuts connections whose drain is over, lets go of series that nobody needs, and tries again what the
+    /// Closes connections whose drain is over or nearly so, lets go of series that nobody needs, and tries again what the
     /// disk would not take. Call it about every second.
     pub async fn tick(&mut self, now: Now) {
-        let cut = self.drains.cut_due(now.instant);
+        let Ticked { asked, cut } = self.drains.tick(now.instant);
+        if asked > 0 {
+            tracing::debug!(
+                connections = asked,
+                "connections are to end once they are idle: their drain_timeout is nearly over"
+            );
+        }
         if cut > 0 {
             tracing::info!(connections = cut, "cut connections whose drain_timeout is over");
         }

@@ -4,6 +4,7 @@
 //! service, port or color in [`Series`], because they must leave again when their service does.
 
 pub mod histogram;
+pub mod lines;
 pub mod logs;
 pub mod names;
 pub mod ordinary;

@@ -81,6 +81,16 @@ pub const SOURCE_PORTS_EXHAUSTED: Family = counter(
     "teal_source_ports_exhausted_total",
     "Connects to an endpoint for which a source address had no free port left.",
 );
+/// By endpoint.
+pub const SOURCE_PORTS_USED: Family = gauge(
+    "teal_source_ports_used",
+    "Source ports towards an endpoint that are in use, also by connections that ended within a minute.",
+);
+/// By endpoint.
+pub const SOURCE_PORTS_LIMIT: Family = gauge(
+    "teal_source_ports_limit",
+    "Source ports that there are towards an endpoint, over all source addresses.",
+);
 /// By service, port, from, to.
 pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
@@ -115,7 +125,7 @@ pub const COLOR_WEIGHT: Family = gauge("teal_color_weight", "Weight in effect.")
 pub const COLOR_WEIGHT_BASELINE: Family =
     gauge("teal_color_weight_baseline", "Weight that the configuration says.");
 /// By service, port, color, state (healthy, unhealthy, pending; unchecked where there are no checks; besides,
-/// ejected, whatever checks say).
+/// ejected, whatever checks say, and `slow_start`, of which the share grows).
 pub const COLOR_ENDPOINTS: Family = gauge("teal_color_endpoints", "Endpoints of a color, by state.");
 /// By service, port, color, endpoint.
 pub const ENDPOINT_UP: Family = gauge(
@@ -144,7 +154,7 @@ pub const ALL_DOWN_TRIES: Family = counter(
 /// By service, port, color.
 pub const DRAINING_CONNECTIONS: Family = gauge(
     "teal_draining_connections",
-    "Open connections whose color takes no new ones, or whose endpoint is gone.",
+    "Open connections whose color has weight 0, or whose endpoint is gone or disabled.",
 );
 /// By service, port, color.
 pub const DRAIN_OLDEST: Family =
@@ -160,13 +170,13 @@ pub const DNS_QUERY_DURATION: Family = Family {
     kind: Kind::Histogram(ANSWER_SECONDS),
     help: "From receiving a query until its answer was handed to the kernel.",
 };
-/// By scope (zone, cache, forwarded, refused, invalid), rcode, transport.
+/// By scope (zone, special, cache, forwarded, refused, invalid), rcode, transport.
 pub const DNS_QUERIES: Family =
     counter("teal_dns_queries_total", "Queries answered, by scope, response code and transport.");
 /// No labels.
 pub const DNS_FORWARDS_IN_FLIGHT: Family =
     gauge("teal_dns_forwards_in_flight", "Queries that wait for an upstream's answer.");
-/// By reason (in_flight, rate, no_upstream, loop).
+/// By reason (`in_flight`, `rate`, `no_upstream`, `loop`).
 pub const DNS_FORWARDS_LIMITED: Family = counter(
     "teal_dns_forwards_limited_total",
     "Queries that got SERVFAIL at once instead of being asked upstream, by reason.",
@@ -208,6 +218,9 @@ pub const DNS_UPSTREAM_IGNORED: Family = counter(
 );
 /// By reason.
 pub const DNS_DROPPED: Family = counter("teal_dns_dropped_total", "Packets that got no answer, by reason.");
+/// No labels.
+pub const DNS_LOG_DROPPED: Family =
+    counter("teal_dns_log_dropped_total", "Lines of the query log for which there was no room.");
 /// By result (applied, unchanged, rejected, refused).
 pub const CONFIG_RELOADS: Family = counter("teal_config_reloads_total", "Reloads, by result.");
 /// No labels.
@@ -261,6 +274,8 @@ pub const REMOVABLE: &[Family] = &[
     CONNECT_RETRIES,
     RETRY_BUDGET_EXHAUSTED,
     SOURCE_PORTS_EXHAUSTED,
+    SOURCE_PORTS_USED,
+    SOURCE_PORTS_LIMIT,
     CONNECTIONS_SPILLED,
     BYTES,
     CONNECT_DURATION,
@@ -297,6 +312,7 @@ pub const ORDINARY: &[Family] = &[
     DNS_CACHE_MISSES,
     DNS_FORWARDS_LIMITED,
     DNS_DROPPED,
+    DNS_LOG_DROPPED,
     CONFIG_RELOADS,
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,

@@ -24,6 +24,7 @@ pub fn resolve(server: SocketAddr, name: &str) -> Vec<Ipv4Addr> {
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket.connect(server).unwrap();
     let mut message = Message::query();
+    message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
     socket.send(&message.to_vec().unwrap()).unwrap();
     let mut buffer = [0; 1232];
@@ -80,6 +81,11 @@ impl Held {
         let mut answer = [0; 4];
         self.stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"ping");
+    }
+
+    /// Fails unless the connection ends by FIN.
+    pub fn assert_ended(&mut self) {
+        assert_eq!(self.stream.read(&mut [0; 1]).unwrap(), 0);
     }
 
     /// Fails unless the connection ends by RST.

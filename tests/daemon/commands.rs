@@ -45,7 +45,7 @@ fn the_metrics_listener_serves_three_paths_and_nothing_else() {
 }
 
 #[test]
-fn clients_that_say_nothing_do_not_block_others() {
+fn promise_15_clients_that_say_nothing_do_not_block_others() {
     let place = Place::new();
     let teal = start(&place);
     let address = teal.status().metrics.unwrap();

@@ -9,7 +9,7 @@ use crate::clients::{Held, ask, backend, connect};
 use crate::process::{Place, service, until};
 
 #[test]
-fn without_its_state_directory_it_goes_on_and_says_so_until_it_is_back() {
+fn promise_16_without_its_state_directory_it_goes_on_and_says_so_until_it_is_back() {
     let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
     let a = |blue_weight| service("a", &[("blue", blue_weight, blue), ("green", 1 - blue_weight, green)]);
     place.write("", &[a(1)]);
@@ -35,7 +35,7 @@ fn without_its_state_directory_it_goes_on_and_says_so_until_it_is_back() {
 }
 
 #[test]
-fn without_its_control_socket_it_reloads_by_file() {
+fn promise_16_without_its_control_socket_it_reloads_by_file() {
     let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
     place.write("", &[service("a", &[("blue", 1, blue), ("green", 0, green)])]);
     let teal = place.start();
@@ -52,7 +52,7 @@ fn without_its_control_socket_it_reloads_by_file() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_any_more_stops_nothing() {
+fn promise_16_a_log_that_nobody_reads_any_more_stops_nothing() {
     let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
     place.write("", &[service("a", &[("blue", 1, blue), ("green", 0, green)])]);
     let (reader, writer) = std::io::pipe().unwrap();
@@ -69,7 +69,7 @@ fn a_log_that_nobody_reads_any_more_stops_nothing() {
 }
 
 #[test]
-fn a_metrics_listener_without_room_does_not_touch_the_rest() {
+fn promise_16_a_metrics_listener_without_room_does_not_touch_the_rest() {
     let (place, blue) = (Place::new(), backend("blue"));
     place.write("", &[service("a", &[("blue", 1, blue)])]);
     let teal = place.start();
@@ -110,7 +110,7 @@ pub fn can_mount(place: &Place) -> bool {
 }
 
 #[test]
-fn a_full_disk_stops_nothing_and_is_shown() {
+fn promise_16_a_full_disk_stops_nothing_and_is_shown() {
     let (place, blue, green) = (Place::new(), backend("blue"), backend("green"));
     if !can_mount(&place) {
         eprintln!("not tested: this user cannot mount a small file system (unshare --map-root-user --mount)");

@@ -58,7 +58,7 @@ fn with_descriptors(place: &Place, count: u32) -> Command {
 }
 
 #[test]
-fn with_few_descriptors_names_and_control_have_theirs() {
+fn promise_15_with_few_descriptors_names_and_control_have_theirs() {
     let (place, blue) = (Place::new(), backend("blue"));
     place.write("", &[service("a", &[("blue", 1, blue)])]);
     let teal = place.start_with(with_descriptors(&place, 256));
@@ -119,4 +119,16 @@ fn assert_served(mut stream: TcpStream) {
     let mut name = [0; 4];
     std::io::Read::read_exact(&mut stream, &mut name).unwrap();
     assert_eq!(&name, b"blue");
+}
+
+#[test]
+fn source_ports_in_use_are_shown_by_endpoint() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    place.write("", &[service("a", &[("blue", 1, blue)]), service("b", &[("blue", 1, blue)])]);
+    let teal = place.start();
+    let _held = (Held::new(teal.vip("a"), 4), Held::new(teal.vip("b"), 4));
+    let series = |name: &str| format!("teal_source_ports_{name}{{endpoint=\"{blue}\"}}");
+    until("both are counted", || teal.metric(&series("used")) == Some(2));
+    assert!(teal.metric(&series("limit")).is_some_and(|limit| limit > 2));
+    assert_eq!(teal.problem(&format!("source ports {blue}")), None);
 }

@@ -1,6 +1,8 @@
 //! Addresses that somebody else holds: a reload is refused, a start goes on without them.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clients::{ask, backend, resolve};
 use crate::process::{PORT, Place, Teal, service, service_with, until};
@@ -28,7 +30,7 @@ fn service_at(name: &str, vip: std::net::Ipv4Addr, blue: SocketAddr) -> String {
 }
 
 #[test]
-fn a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
+fn promise_4_a_reload_that_cannot_listen_is_refused_and_names_the_holder() {
     let (place, blue) = (Place::new(), backend("blue"));
     let a = service("a", &[("blue", 1, blue)]);
     place.write("", std::slice::from_ref(&a));
@@ -137,4 +139,86 @@ fn metrics_come_once_their_address_is_free() {
     until("it listens", || teal.status().metrics == Some(address));
     assert!(teal.status().problems.is_empty());
     assert_eq!(failed(&teal), 0);
+}
+
+/// The configuration of `text` with DNS at these addresses.
+fn at(text: &str, listen: &[SocketAddr]) -> String {
+    let listen: Vec<String> = listen.iter().map(|address| format!("\"{address}\"")).collect();
+    text.replacen("\"127.0.0.1:0\"", &listen.join(", "), 1)
+}
+
+#[test]
+fn dns_moves_to_another_address_and_no_query_is_lost() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    let text = place.text("", &[service("a", &[("blue", 1, blue)])]);
+    let [first, second] = [53, 54].map(|last| SocketAddr::from((place.address(last), 7053)));
+    place.rename(&at(&text, &[first]));
+    let teal = place.start();
+    let vip = teal.vip("a").ip();
+    let asked_at = Mutex::new(first);
+    let done = AtomicBool::new(false);
+    let asked = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let address = *asked_at.lock().unwrap();
+                assert_eq!(resolve(address, "a.local."), [vip], "at {address}");
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for listen in [&[first, second][..], &[second], &[first], &[second, first], &[second]] {
+            place.rename(&at(&text, listen));
+            place.reload_ok();
+            assert_eq!(teal.status().dns.listen.len(), listen.len());
+            // The socket that is let go of still answers while the client changes over.
+            *asked_at.lock().unwrap() = listen[0];
+            let so_far = asked.load(Ordering::Relaxed);
+            until("the client asked some more", || {
+                client.is_finished() || asked.load(Ordering::Relaxed) > so_far + 20
+            });
+        }
+        done.store(true, Ordering::Relaxed);
+        client.join().unwrap();
+    });
+    until("the first address is free", || TcpListener::bind(first).is_ok());
+}
+
+#[test]
+fn a_reload_that_cannot_listen_for_dns_is_refused() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    let text = place.text("", &[service("a", &[("blue", 1, blue)])]);
+    let [first, second] = [53, 54].map(|last| SocketAddr::from((place.address(last), 7053)));
+    place.rename(&at(&text, &[first]));
+    let teal = place.start();
+    let holder = foreign(second);
+    let more = service("b", &[("blue", 1, blue)]);
+    place.rename(&(at(&text, &[second]) + &more));
+    let (code, said) = place.reload(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert_names_us(&said, &second.to_string());
+    assert_eq!(resolve(first, "a.local."), [teal.vip("a").ip()]);
+    assert_eq!(teal.status().services.len(), 1, "nothing else changed either");
+    let everywhere = SocketAddr::from(([0, 0, 0, 0], 7053));
+    place.rename(&at(&text, &[everywhere]));
+    let (_, said) = place.reload(&[]);
+    assert!(said.contains(&format!("teal itself listens at {first}")), "{said}");
+    drop(holder);
+    place.rename(&at(&text, &[second]));
+    place.reload_ok();
+    assert_eq!(resolve(second, "a.local."), [teal.vip("a").ip()]);
+}
+
+#[test]
+fn an_address_that_never_came_can_be_left_out() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    let text = place.text("", &[service("a", &[("blue", 1, blue)])]);
+    let [first, second] = [53, 54].map(|last| SocketAddr::from((place.address(last), 7053)));
+    let _holder = foreign(second);
+    place.rename(&at(&text, &[first, second]));
+    let teal = place.start();
+    assert_eq!(failed(&teal), 1);
+    place.rename(&at(&text, &[first]));
+    place.reload_ok();
+    until("it is forgotten", || failed(&teal) == 0 && teal.status().problems.is_empty());
+    assert_eq!(resolve(first, "a.local."), [teal.vip("a").ip()]);
 }

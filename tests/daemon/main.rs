@@ -7,6 +7,7 @@
 mod clients;
 mod commands;
 mod connection_log;
+mod dns;
 mod drain;
 mod faults;
 mod health;

@@ -123,7 +123,7 @@ fn promise_13_nobody_changes_anything_without_a_reason() {
 }
 
 #[test]
-fn an_override_takes_effect_at_once_and_touches_no_open_connection() {
+fn promise_3_an_override_takes_effect_at_once_and_touches_no_open_connection() {
     let world = World::new();
     let teal = world.start();
     let vip = teal.vip("a");

@@ -95,10 +95,10 @@ impl Place {
         self.path("admin.sock")
     }
 
-    /// The tables that every test needs: free ports everywhere, and the pool.
+    /// The tables that every test needs: free ports everywhere, the pool, and nobody who is asked for names.
     pub fn head(&self) -> String {
         format!(
-            "[dns]\nlisten = [\"127.0.0.1:0\"]\n[metrics]\nlisten = \"127.0.0.1:0\"\n[vip]\npool = \"{}\"\n",
+            "[dns]\nlisten = [\"127.0.0.1:0\"]\nupstreams = []\n[metrics]\nlisten = \"127.0.0.1:0\"\n[vip]\npool = \"{}\"\n",
             self.pool()
         )
     }

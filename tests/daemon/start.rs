@@ -48,7 +48,7 @@ fn a_broken_file_without_a_last_good_one_is_reported_whole() {
 }
 
 #[test]
-fn a_broken_file_at_boot_runs_the_last_good_one_until_it_is_mended() {
+fn promise_16_a_broken_file_at_boot_runs_the_last_good_one_until_it_is_mended() {
     let place = Place::new();
     place.rename(&good(&place));
     let teal = place.start();

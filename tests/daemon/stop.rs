@@ -15,7 +15,7 @@ fn start(place: &Place, grace: &str) -> Teal {
 }
 
 #[test]
-fn stopping_gives_open_connections_their_grace_and_then_cuts_them() {
+fn promise_14_stopping_gives_open_connections_their_grace_and_then_cuts_them() {
     let place = Place::new();
     // A SYN that a closing listener ignores is sent again after a second.
     let mut teal = start(&place, "5s");

@@ -47,7 +47,7 @@ fn has_status(message: &[String]) -> bool {
 }
 
 #[test]
-fn systemd_is_told_about_each_phase() {
+fn promise_14_systemd_is_told_about_each_phase() {
     let manager = Manager::new();
     let mut teal = manager.spawn(&[]);
     assert!(has_status(&manager.expect("READY=1")));

@@ -18,7 +18,7 @@ fn addresses(teal: &Teal) -> BTreeMap<String, (Ipv4Addr, Ipv4Addr)> {
 }
 
 #[test]
-fn addresses_stay_over_reloads_and_restarts() {
+fn promise_9_addresses_stay_over_reloads_and_restarts() {
     let (place, blue) = (Place::new(), backend("blue"));
     place.write("", &named(&["m", "n"], blue));
     let teal = place.start();
@@ -56,7 +56,7 @@ fn an_address_is_kept_before_anybody_learns_it() {
 }
 
 #[test]
-fn without_state_a_name_starts_at_the_same_place() {
+fn promise_9_without_state_a_name_starts_at_the_same_place() {
     let (place, blue) = (Place::new(), backend("blue"));
     place.write("", &named(&["a"], blue));
     let teal = place.start();

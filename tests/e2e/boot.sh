@@ -21,6 +21,7 @@ mkdir -p "$TREE/etc/teal"
 cat >"$TREE/etc/teal/teal.toml" <<'END'
 [dns]
 listen = ["198.18.0.53:53"]
+upstreams = []
 [vip]
 pool = "198.18.0.0/16"
 [defaults]

@@ -25,6 +25,7 @@ start_backend backend blue=127.0.0.1:7000 green=127.0.0.1:7001
 cat >"$CONFIG" <<END
 [dns]
 listen = ["198.18.0.53:53"]
+upstreams = []
 [vip]
 pool = "198.18.0.0/16"
 [metrics]

@@ -127,42 +127,22 @@ redis() {
     say "redis-benchmark: 0 errors"
 }
 
-# postgres refuses to run as root.
-AS=()
-[ "$(id -u)" != 0 ] || AS=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
-
 postgres() {
-    mkdir "$WORK/pg"
-    [ "$(id -u)" != 0 ] || chown 65534:65534 "$WORK/pg"
-    (cd "$WORK/pg" && "${AS[@]}" "$PG/initdb" -D "$WORK/pg/data" -U teal -A trust --no-sync) >"$WORK/initdb.log" 2>&1 \
-        || fail "initdb"
-    cd "$WORK/pg"
-    spawn postgres "${AS[@]}" "$PG/postgres" -D "$WORK/pg/data" -k "$WORK/pg" -p "$POSTGRES" \
-        -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60
-    local server=$SPAWNED
-    cd "$ROOT"
-    wait_for 20 "postgres" "$PG/pg_isready" -h 127.0.0.1 -p "$POSTGRES"
+    start_postgres "$POSTGRES" 127.0.0.1
     local to=(-h "$POOL_NET.0.21" -p 5432 -U teal)
-    "$PG/pgbench" "${to[@]}" -i -s 1 -q postgres >"$WORK/pgbench.log" 2>&1 || fail "pgbench -i"
     "$PG/pgbench" "${to[@]}" -c 10 -T 4 postgres >"$WORK/pgbench.log" 2>&1 || fail "pgbench"
-    grep -q 'number of failed transactions: 0 ' "$WORK/pgbench.log" || fail "pgbench: failed transactions"
-    say "pgbench: $(grep 'actually processed' "$WORK/pgbench.log"), 0 failed"
-    "$PG/pgbench" "${to[@]}" -C -c 5 -t 50 postgres >"$WORK/pgbench.log" 2>&1 || fail "pgbench -C"
-    grep -q 'number of failed transactions: 0 ' "$WORK/pgbench.log" || fail "pgbench -C: failed transactions"
-    say "pgbench, a connection each: $(grep 'actually processed' "$WORK/pgbench.log"), 0 failed"
-    # Its fast shutdown; SIGTERM would wait for clients.
-    kill -INT "$server"
-    ended "$server" || fail "postgres ended with $?"
+    bench_held pgbench
+    "$PG/pgbench" "${to[@]}" -C -c 5 -t 50 postgres >"$WORK/pgbench-C.log" 2>&1 || fail "pgbench -C"
+    bench_held pgbench-C
+    stop_postgres
 }
 
-# Debian keeps the server's programs, of one or more versions, out of the PATH.
-PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
 dns
 if command -v kdig >/dev/null; then kdig_too; else MISSING+=(kdig); fi
 curls
 if command -v wrk >/dev/null; then wrks; else MISSING+=(wrk); fi
 if command -v redis-benchmark >/dev/null && command -v redis-server >/dev/null; then redis; else MISSING+=(redis); fi
-if [ -n "$PG" ] && [ -x "$PG/postgres" ] && [ -x "$PG/pgbench" ]; then postgres; else MISSING+=(postgresql); fi
+if find_postgres; then postgres; else MISSING+=(postgresql); fi
 expect "connection errors" "$(metric teal_connection_errors_total)" 0
 stop_teal
 [ "${#MISSING[@]}" = 0 ] || skip "the rest held, but these are not installed: ${MISSING[*]}"

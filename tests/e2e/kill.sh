@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # What goes wrong around teal: broken or unreadable files at start, addresses in use, missing permissions,
-# a full disk. Each message names what is concerned and what is wrong, and what can run does run.
+# a disk that is full from the start, or while things are changed. Each message names what is concerned and what is
+# wrong, and what can run does run.
 source "$(dirname "$0")/lib.sh"
 need curl jq
 need_binaries
 settings
 
-start_backend backend blue=127.0.0.1:0
+start_backend backend blue=127.0.0.1:0 green=127.0.0.1:0
 blue=$(address backend blue)
 NOBODY=(setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all --)
 
@@ -123,28 +124,84 @@ privileged_port() {
     ended "$TEAL_PID" || true
 }
 
-full_disk() {
-    good | replace
-    STATE=$WORK/full
+# small_disk STATE: 64 KiB for the state folder, in a mount namespace that IN enters.
+small_disk() {
+    STATE=$1
     mkdir "$STATE"
     # shellcheck disable=SC2016 # meant for the inner shell
-    spawn teal unshare -m -- sh -c '
-        mount -t tmpfs -o size=64k tmpfs "$1" || exit 77
-        dd if=/dev/zero of="$1/filler" bs=4k 2>/dev/null
-        shift
-        exec "$@"' sh "$STATE" "$TEAL" run --config "$CONFIG" --state-dir "$STATE" --socket "$SOCKET"
-    TEAL_PID=$SPAWNED
-    wait_for 15 "message about the state folder" logged "$STATE|no space"
-    expect_match "full disk" "$(log)" "$STATE"
-    expect_match "full disk" "$(log)" "no space|full"
-    wait_for 15 "readiness on a full disk" ready_or_gone
+    spawn disk unshare -m -- sh -c 'mount -t tmpfs -o size=64k tmpfs "$1" && echo ready && exec sleep infinity' sh "$STATE"
+    wait_for 5 "small disk" grep -q '^ready$' "$WORK/disk.log"
+    DISK=$SPAWNED
+    IN=(nsenter --mount --target "$DISK")
+}
+# Octet by octet, as far as the file system counts them.
+fill_disk() { ! "${IN[@]}" dd if=/dev/zero of="$STATE/filler" bs=512 2>/dev/null || fail "the small disk has no end"; }
+remove_disk() {
+    finish_child "$DISK" || true
+    IN=()
+}
+
+full_disk() {
+    good | replace
+    small_disk "$WORK/full"
+    fill_disk
+    start_teal
+    wait_for 5 "message about the state folder" logged "$STATE|no space"
     # Promise 16: with the disk dead, traffic goes on, and so do reloads.
-    http /readyz >/dev/null || fail "does not run without disk"
     serves >/dev/null || fail "does not serve without disk"
     good | sed 's/weight = 100/weight = 7/' | replace
     wait_for 5 "reload on a full disk" metric_is 7 teal_color_weight 'color="blue"'
     stop_teal
+    remove_disk
     say "full disk: says so, serves and reloads all the same"
+}
+
+# change ARGUMENT...: a command that changes something; what it said is in SAID.
+change() {
+    local code=0
+    SAID=$("$TEAL" "$@" --socket "$SOCKET" 2>&1) || code=$?
+    return "$code"
+}
+weight_of() { metric teal_color_weight 'service="shop"' "color=\"$1\""; }
+
+# Promise 12 and the way out in an emergency, under load.
+disk_fills_up() {
+    { head_of_config; service shop "$POOL_NET.0.10" 7000 "blue=100@$blue" "green=0@$(address backend green)"; } | replace
+    small_disk "$WORK/filling"
+    start_teal
+    spawn open "$LOAD" open "$POOL_NET.0.10:7000" --rate 500
+    local load=$SPAWNED green code=0
+    change weight shop green=1 -m "while there is room" || fail "disk fills up: $SAID"
+    fill_disk
+    # The block in which the journal ends may have room for some more.
+    for green in $(seq 2 100); do
+        change weight shop "green=$green" -m "full" || { code=$? && break; }
+    done
+    expect "disk fills up: exit code of a refused change" "$code" 1
+    expect_match "disk fills up" "$SAID" "no space"
+    expect_match "disk fills up" "$SAID" "nothing was changed"
+    expect_match "disk fills up" "$SAID" "--emergency"
+    say "disk fills up, a change: $SAID"
+    expect "disk fills up: weight of green" "$(weight_of green)" $((green - 1))
+    ! change endpoint disable shop blue "$blue" -m "full" || fail "an endpoint is disabled without journal"
+    change weight shop blue=0 green=500 -m "fire" --emergency || fail "disk fills up, emergency: $SAID"
+    expect_match "disk fills up, emergency" "$SAID" "NOT RECORDED"
+    expect "disk fills up, emergency: weights" "$(weight_of blue) $(weight_of green)" "0 500"
+    expect "disk fills up: records that wait" "$(metric teal_journal_unrecorded)" 1
+    "${IN[@]}" rm "$STATE/filler"
+    wait_for 10 "recording once there is room" metric_is 0 teal_journal_unrecorded
+    change weight shop blue=20 green=80 -m "room again" || fail "room again: $SAID"
+    change journal --verify || fail "room again, journal: $SAID"
+    expect_match "room again, journal" "$SAID" "records verified"
+    finish_child "$load" || fail "disk fills up: connections failed: $(report open)"
+    stop_teal
+    # What was last applied is what a start finds.
+    start_teal
+    expect "disk filled up, restart: weights" "$(weight_of blue) $(weight_of green)" "20 80"
+    change journal --verify || fail "disk filled up, restart, journal: $SAID"
+    stop_teal
+    remove_disk
+    say "disk fills up: refused but for --emergency; room again: recorded, $SAID; $(value open .ok) connections, 0 failed"
 }
 
 missing_file
@@ -156,6 +213,7 @@ if [ "$(id -u)" = 0 ] && unshare -n -m true 2>/dev/null; then
     unreadable_file
     privileged_port
     full_disk
+    disk_fills_up
 else
-    skip "the rest held; unreadable file, missing permission and full disk need root and namespaces"
+    skip "the rest held; unreadable file, missing permission and full disks need root and namespaces"
 fi

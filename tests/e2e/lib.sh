@@ -102,7 +102,8 @@ finish_child() {
 # ended PID: waits for a child and returns its exit code.
 ended() {
     local code=0
-    wait "$1" || code=$?
+    # The shell says of a killed child that it was.
+    { wait "$1" || code=$?; } 2>/dev/null
     local pid left=()
     for pid in "${PIDS[@]}"; do [ "$pid" = "$1" ] || left+=("$pid"); done
     PIDS=("${left[@]}")
@@ -134,6 +135,7 @@ head_of_config() {
     cat <<END
 [dns]
 listen = ["127.0.0.1:$DNS_PORT"]
+upstreams = []
 [vip]
 pool = "$POOL_NET.0.0/16"
 [metrics]
@@ -161,10 +163,11 @@ service() {
 IN=()
 http() { "${IN[@]}" curl -fsS --max-time 5 "http://127.0.0.1:$METRICS_PORT$1"; }
 
-# run_teal: starts teal with $CONFIG without waiting; its id is in TEAL_PID.
+# run_teal: starts teal with $CONFIG and $TEAL_ARGUMENTS without waiting; its id is in TEAL_PID.
+TEAL_ARGUMENTS=()
 run_teal() {
     spawn teal env TEAL_LOG="${TEAL_LOG:-info}" "${IN[@]}" "$TEAL" run --config "$CONFIG" --state-dir "$STATE" \
-        --socket "$SOCKET"
+        --socket "$SOCKET" "${TEAL_ARGUMENTS[@]}"
     TEAL_PID=$SPAWNED
 }
 
@@ -204,5 +207,70 @@ start_backend() {
 }
 BACKEND_IN=()
 
+# two_namespaces: HERE, which teal and its clients will be in (IN), has 10.199.0.1, joined by veth to THERE for
+# the backends (BACKEND_IN), which has 10.199.0.2 and 10.199.0.3. Skips where they cannot be made.
+two_namespaces() {
+    need ip
+    need_root "network namespaces"
+    local namespace address
+    HERE=teal-$$-here THERE=teal-$$-there
+    CLEANUPS+=(remove_namespaces)
+    ip netns add "$HERE" 2>/dev/null || skip "this machine does not allow network namespaces"
+    ip netns add "$THERE"
+    ip -n "$HERE" link add teal0 type veth peer name teal0 netns "$THERE" || skip "no veth links here"
+    ip -n "$HERE" address add 10.199.0.1/24 dev teal0
+    for address in 10.199.0.2 10.199.0.3; do ip -n "$THERE" address add "$address/24" dev teal0; done
+    for namespace in "$HERE" "$THERE"; do
+        ip -n "$namespace" link set lo up
+        ip -n "$namespace" link set teal0 up
+    done
+    IN=(ip netns exec "$HERE")
+    BACKEND_IN=(ip netns exec "$THERE")
+}
+remove_namespaces() {
+    ip netns delete "$HERE" 2>/dev/null
+    ip netns delete "$THERE" 2>/dev/null
+}
+
 # address LOG NAME: where that listener of a backend is.
 address() { awk -v name="$2" '$1 == name { print $2 }' "$WORK/$1.log"; }
+
+# find_postgres: sets PG to the folder of the server's programs, which Debian, of one or more versions, keeps out
+# of the PATH.
+find_postgres() {
+    PG=$(find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1)
+    [ -n "$PG" ] && [ -x "$PG/postgres" ] && [ -x "$PG/pgbench" ]
+}
+
+# start_postgres PORT ADDRESS...: a server that trusts the user `teal`, with the tables of pgbench.
+start_postgres() {
+    local port=$1 as=() addresses
+    addresses=$(IFS=, && echo "${*:2}")
+    mkdir "$WORK/pg"
+    if [ "$(id -u)" = 0 ]; then
+        # It refuses to run as root.
+        as=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
+        chown 65534:65534 "$WORK/pg"
+    fi
+    (cd "$WORK/pg" && "${as[@]}" "$PG/initdb" -D "$WORK/pg/data" -U teal -A trust --no-sync) >"$WORK/initdb.log" 2>&1 \
+        || fail "initdb"
+    cd "$WORK/pg"
+    spawn postgres "${as[@]}" "$PG/postgres" -D "$WORK/pg/data" -k "$WORK/pg" -p "$port" \
+        -c "listen_addresses=$addresses" -c fsync=off -c max_connections=60
+    POSTGRES_PID=$SPAWNED
+    cd "$ROOT"
+    wait_for 20 "postgres" "$PG/pg_isready" -h "$2" -p "$port"
+    "$PG/pgbench" -h "$2" -p "$port" -U teal -i -s 1 -q postgres >"$WORK/pgbench-tables.log" 2>&1 || fail "pgbench -i"
+}
+
+stop_postgres() {
+    # Its fast shutdown; SIGTERM would wait for clients.
+    kill -INT "$POSTGRES_PID"
+    ended "$POSTGRES_PID" || fail "postgres ended with $?"
+}
+
+# bench_held LOG: what pgbench says there, none of its transactions having failed.
+bench_held() {
+    grep -q 'number of failed transactions: 0 ' "$WORK/$1.log" || fail "$1: failed transactions"
+    say "$1: $(grep 'actually processed' "$WORK/$1.log"), 0 failed"
+}

@@ -3,31 +3,13 @@
 # ports of the host wrap around, without an error. Client and teal in one network namespace, the
 # backend in another, joined by veth. 20 s, or 60 s with LONG=1.
 source "$(dirname "$0")/lib.sh"
-need curl jq ip
-need_root "network namespaces"
+need curl jq
 need_binaries
 settings
+two_namespaces
 
 RATE=2000
 SECONDS_OF_LOAD=$([ "${LONG:-0}" = 1 ] && echo 60 || echo 20)
-HERE=teal-$$-here THERE=teal-$$-there
-
-remove_namespaces() {
-    ip netns delete "$HERE" 2>/dev/null
-    ip netns delete "$THERE" 2>/dev/null
-}
-CLEANUPS+=(remove_namespaces)
-ip netns add "$HERE" 2>/dev/null || skip "this machine does not allow network namespaces"
-ip netns add "$THERE"
-ip -n "$HERE" link add teal0 type veth peer name teal0 netns "$THERE" || skip "no veth links here"
-ip -n "$HERE" address add 10.199.0.1/24 dev teal0
-ip -n "$THERE" address add 10.199.0.2/24 dev teal0
-for namespace in "$HERE" "$THERE"; do
-    ip -n "$namespace" link set lo up
-    ip -n "$namespace" link set teal0 up
-done
-IN=(ip netns exec "$HERE")
-BACKEND_IN=(ip netns exec "$THERE")
 # As the package's sysctl file sets it.
 "${IN[@]}" sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse'
 read -r low high <<<"$("${IN[@]}" cat /proc/sys/net/ipv4/ip_local_port_range)"

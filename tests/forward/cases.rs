@@ -100,11 +100,11 @@ async fn extended_errors_pass_and_other_options_do_not() {
 async fn an_answer_that_takes_its_time_is_waited_for() {
     let timed = reply_of(|seen| {
         let answer = Act::Send(seen.address(1).bytes());
-        if seen.before == 0 { vec![Act::Wait(Duration::from_millis(1000)), answer] } else { Vec::new() }
+        if seen.before == 0 { vec![Act::Wait(Duration::from_secs(1)), answer] } else { Vec::new() }
     })
     .await;
     assert_eq!(timed.line(), FINE);
-    assert_took(&timed, Duration::from_millis(1000), BUDGET);
+    assert_took(&timed, Duration::from_secs(1), BUDGET);
 }
 
 #[tokio::test]
@@ -217,6 +217,8 @@ async fn nxdomain_and_nodata_pass_with_and_without_soa() {
     server.stop().await;
 }
 
+type Script = Box<dyn Fn(&Seen) -> Vec<Act> + Send + Sync>;
+
 /// Something before the good answer, at once.
 async fn good_after(wrong: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Timed {
     reply_of(move |seen| [wrong(seen), seen.address(1).into()].concat()).await
@@ -225,7 +227,7 @@ async fn good_after(wrong: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -
 #[tokio::test]
 async fn answers_that_nobody_asked_for_are_ignored_and_the_wait_goes_on() {
     let bent = |bend: fn(&Seen, Answer) -> Answer| move |seen: &Seen| bend(seen, seen.address(66)).into();
-    let cases: [Box<dyn Fn(&Seen) -> Vec<Act> + Send + Sync>; 6] = [
+    let cases: [Script; 6] = [
         Box::new(bent(|_, answer| Answer { id: answer.id ^ 1, ..answer })),
         Box::new(bent(|_, mut answer| {
             answer.question[1] = b'v';

@@ -1,5 +1,6 @@
 //! Passive ejection over sockets: endpoints to which connections fail.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use teal::model::{CheckKind, HealthCheck, OnAllDown, Outlier, Service};
@@ -7,13 +8,16 @@ use teal::state::ErrorReason;
 use teal::state::HealthState::{Healthy, Unchecked};
 
 use crate::checker::{Checker, Switch, checked, health, often, until};
-use crate::support::{Backend, Down, House, ask, assert_refused, blue, eventually};
+use crate::support::{
+    Backend, Down, House, ask, assert_refused, blue, connect, eventually, read_all, read_until_reset, reset,
+};
 
 const OUTLIER: Outlier = Outlier {
     consecutive_failures: 3,
     ejection: Duration::from_secs(3600),
     max_ejection: Duration::from_secs(3600),
     max_ejected_percent: 50,
+    resets: false,
 };
 
 fn without_checks(addresses: &[std::net::SocketAddr]) -> Service {
@@ -107,4 +111,78 @@ fn a_check_that_passes_ends_an_ejection() {
     eventually("a check passes", || !is_ejected(&house, 0));
     assert_eq!(health(&house, switch.address), Healthy);
     drop(checker);
+}
+
+/// A client whose one byte is answered by RST.
+fn ask_in_vain(house: &House) {
+    let mut client = connect(house.vip());
+    client.write_all(b"?").unwrap();
+    assert_eq!(read_until_reset(&mut client), 0);
+}
+
+#[test]
+fn resets_before_the_first_byte_eject_where_that_is_wanted_and_only_there() {
+    let resetting = || {
+        Backend::new(|mut stream| {
+            let _ = stream.read(&mut [0]);
+            reset(stream);
+        })
+    };
+    let house_of = |resets| {
+        let backend = resetting();
+        let mut service = without_checks(&[backend.address]);
+        service.policy.outlier = Some(Outlier { resets, ..OUTLIER });
+        (House::new(vec![service]), backend)
+    };
+    let ((wanted, _first), (unwanted, _second)) = (house_of(true), house_of(false));
+    let checkers = (Checker::of(&wanted), Checker::of(&unwanted));
+    let failures = |house: &House| house.color("blue", |color| color.endpoints[0].live.outlier.failures());
+    for count in 1..=OUTLIER.consecutive_failures {
+        ask_in_vain(&wanted);
+        ask_in_vain(&unwanted);
+        eventually("it is counted", || failures(&wanted) == count);
+    }
+    eventually("it is ejected", || is_ejected(&wanted, 0));
+    assert_eq!(failures(&unwanted), 0);
+    assert!(!is_ejected(&unwanted, 0));
+    drop(checkers);
+}
+
+#[test]
+fn a_byte_or_a_clean_end_ends_a_row_of_resets_and_a_reset_after_it_is_none() {
+    // What the client says is what the backend does.
+    let backend = Backend::new(|mut stream| {
+        let mut order = [0];
+        let _ = stream.read(&mut order);
+        if order == *b"b" {
+            stream.write_all(b"x").unwrap();
+            let _ = stream.read(&mut [0]);
+        }
+        if order != *b"f" {
+            reset(stream);
+        }
+    });
+    let mut service = without_checks(&[backend.address]);
+    service.policy.outlier = Some(Outlier { resets: true, ..OUTLIER });
+    let house = House::new(vec![service]);
+    let failures = || house.color("blue", |color| color.endpoints[0].live.outlier.failures());
+    let two_in_vain = || {
+        (0..2).for_each(|_| ask_in_vain(&house));
+        eventually("they are counted", || failures() == 2);
+    };
+    two_in_vain();
+    let mut client = connect(house.vip());
+    client.write_all(b"b").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    eventually("a byte ends the row", || failures() == 0);
+    client.write_all(b"!").unwrap();
+    read_until_reset(&mut client);
+    eventually("that connection has ended", || house.open("blue") == 0);
+    assert_eq!(failures(), 0);
+    two_in_vain();
+    let mut client = connect(house.vip());
+    client.write_all(b"f").unwrap();
+    assert_eq!(read_all(&mut client), "");
+    drop(client);
+    eventually("a clean end ends the row", || failures() == 0);
 }

@@ -10,3 +10,4 @@ mod checker;
 mod checks;
 mod ejections;
 mod promises;
+mod slow_start;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
-    AdminSettings, AllowFrom, CacheSettings, Catalog, Color, ColorName, DnsSettings, Endpoint,
+    AdminSettings, AllowFrom, CacheSettings, Catalog, Color, ColorName, DnsSettings, Domain, Endpoint,
     EndpointWeight, ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName,
-    ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource, VipPool, VipSettings,
-    Weight, Zone,
+    ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource, Upstream, VipPool,
+    VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -25,7 +25,9 @@ pub const SOA: u16 = 6;
 pub const PTR: u16 = 12;
 pub const TXT: u16 = 16;
 pub const AAAA: u16 = 28;
+pub const CNAME: u16 = 5;
 pub const SRV: u16 = 33;
+pub const SVCB: u16 = 64;
 pub const HTTPS: u16 = 65;
 pub const IXFR: u16 = 251;
 pub const AXFR: u16 = 252;
@@ -47,6 +49,8 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             forward: ForwardSettings::off(),
             cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
+            records: BTreeMap::new(),
+            log_one_in: None,
         },
         vip: VipSettings { pool: VipPool(pool.parse().unwrap()), route: Route::None, allow_from },
         metrics: MetricsSettings { listen: None },
@@ -102,6 +106,16 @@ impl World {
         let addresses = addresses.collect();
         let catalog = Catalog { settings, services, apps: BTreeMap::new(), hash: String::new() };
         Self { catalog, addresses }
+    }
+
+    /// The same, where the rest of all names and these domains are asked elsewhere.
+    pub fn forwarding(mut self, domains: &[&str]) -> Self {
+        let forward = &mut self.catalog.settings.dns.forward;
+        // Servers that nobody has named: a test says who answers.
+        forward.upstreams = vec![Upstream::System];
+        let domains = domains.iter().map(|domain| (Domain::parse(domain).unwrap(), vec![Upstream::System]));
+        forward.domains = domains.collect();
+        self
     }
 
     /// servicea (port http) and serviceb (ports http, and admin twice) in `local`.

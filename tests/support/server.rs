@@ -51,11 +51,15 @@ pub fn snapshot(world: &World) -> Arc<Snapshot> {
 }
 
 pub fn dns(world: &World, limits: Limits) -> Arc<Dns> {
+    Arc::new(plain_dns(world, limits))
+}
+
+pub fn plain_dns(world: &World, limits: Limits) -> Dns {
     let metrics = DnsMetrics::new(Series::default().histogram(DNS_QUERY_DURATION, &[]));
     let cell = Arc::new(ArcSwap::from(snapshot(world)));
     let mut dns = Dns::new(cell, Arc::default(), metrics);
     dns.tcp = Connections::new(limits);
-    Arc::new(dns)
+    dns
 }
 
 /// A running server.
@@ -84,7 +88,7 @@ impl Server {
             tokio::spawn(tcp::run(bound.tcp, Arc::clone(&dns), stop.clone())),
         ];
         let drained = CancellationToken::new();
-        tokio::spawn(Arc::clone(&dns.forwarder).run(drained.clone()));
+        tokio::spawn(Arc::clone(&dns.upstreams).run(drained.clone()));
         Self { address: bound.address, dns, stop, tasks, drained }
     }
 
@@ -94,7 +98,7 @@ impl Server {
         for task in self.tasks {
             within(task).await.unwrap().unwrap();
         }
-        within(self.dns.forwarder.drained()).await;
+        within(self.dns.upstreams.drained()).await;
         self.drained.cancel();
     }
 

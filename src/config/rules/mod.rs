@@ -5,6 +5,7 @@ mod addresses;
 mod forward;
 mod listeners;
 mod names;
+mod records;
 mod warnings;
 
 use super::diagnostic::Findings;
@@ -16,6 +17,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     names::check(draft, findings);
     listeners::check(draft, findings);
     addresses::check(draft, findings);
+    records::check(draft, findings);
     policy::check_timeouts(&draft.defaults, &policy::PolicyDraft::default(), findings);
     for service in &draft.services {
         policy::check_timeouts(&service.policy, &draft.defaults, findings);

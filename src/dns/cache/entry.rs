@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::answer::TYPE_ANY;
+use super::super::chase::TYPE_ANY;
 use super::super::forward::message::Answer;
 use super::super::forward::question::Key;
 use super::super::reply::{ExtendedError, OPTION_EXTENDED_ERROR};

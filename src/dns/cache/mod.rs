@@ -72,6 +72,14 @@ impl Cache {
         }
     }
 
+    /// How many seconds ago the answer to `key` was kept, if it is still good.
+    pub fn age(&self, key: &[u8], now: Instant) -> Option<u32> {
+        match self.entries.peek(key)?.age(&self.settings, now) {
+            Age::Fresh(age) => Some(age),
+            Age::Stale | Age::Over => None,
+        }
+    }
+
     /// Remembers what was answered to `key`. Where nobody could answer, and there is an answer that may be given
     /// although it is over, that one is returned: clients get it instead, and for a while without asking.
     pub fn keep(&mut self, key: &Key, answer: &Answer, now: Instant) -> Option<Answer> {

@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -66,7 +67,7 @@ fn cache(query: &Query, answer: &Answer) -> (Cache, Instant) {
 fn look(cache: &mut Cache, query: &Query, now: Instant) -> (Found, Vec<u8>) {
     let mut out = Vec::new();
     let key = query.key();
-    let found = cache.look((std::borrow::Borrow::borrow(&key), query), now, &mut out);
+    let found = cache.look((key.borrow(), query), now, &mut out);
     (found, out)
 }
 
@@ -88,6 +89,7 @@ fn a_hit_has_the_client_s_own_id_and_case_and_a_ttl_that_counts_down() {
     for (age, ttl) in [(0, 60), (1, 59), (59, 1)] {
         let (found, reply) = look(&mut cache, &other, now + after(age));
         assert_eq!(found, Found::Fresh(Rcode::NoError, u32::try_from(age).unwrap()));
+        assert_eq!(cache.age(other.key().borrow(), now + after(age)), u32::try_from(age).ok());
         assert_eq!(read_u16(&reply, 0), Some(0xbeef));
         assert_eq!(reply[HEADER_OCTETS..HEADER_OCTETS + other.question.len()], *other.question);
         assert_eq!(ttl_of(&other, &reply), ttl);

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use super::super::later::WayBack;
 use super::message::Answer;
-use super::outbox::ReplyTo;
 use super::policy::{Outcome, Race};
 use super::question::{Key, Query};
 use super::routes::Group;
@@ -27,7 +27,7 @@ pub struct Waiter {
     /// What it asked.
     pub query: Query,
     /// Where its reply goes.
-    pub to: ReplyTo,
+    pub to: WayBack,
     /// Since when.
     pub since: Instant,
 }
@@ -38,7 +38,7 @@ pub struct Flight {
     /// The question.
     pub key: Key,
     /// As the first client wrote it.
-    pub question: Box<[u8]>,
+    pub question: Arc<[u8]>,
     /// Who may answer; the race counts them from 0.
     pub group: Arc<Group>,
     /// Whom to ask next.
@@ -49,6 +49,8 @@ pub struct Flight {
     best: Option<(Outcome, Answer)>,
     /// Whether some upstream could be reached, as far as is known.
     pub is_reachable: bool,
+    /// Whether the question has come more than once.
+    pub is_repeated: bool,
     serial: u64,
 }
 
@@ -105,10 +107,19 @@ impl Flights {
     /// A new question, which is not in flight.
     pub fn insert(&mut self, key: Key, group: Arc<Group>, race: Race, waiter: Waiter) -> FlightId {
         self.serial += 1;
-        let (serial, question) = (self.serial, waiter.query.question.clone());
+        let (serial, question) = (self.serial, Arc::clone(&waiter.query.question));
         let (waiters, best) = (vec![waiter], None);
-        let flight =
-            Flight { key: key.clone(), question, group, race, waiters, best, is_reachable: false, serial };
+        let flight = Flight {
+            key: key.clone(),
+            question,
+            group,
+            race,
+            waiters,
+            best,
+            is_reachable: false,
+            is_repeated: false,
+            serial,
+        };
         let place = self.table.insert(flight);
         self.by_key.insert(key, place);
         self.waiting += 1;

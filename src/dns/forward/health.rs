@@ -111,6 +111,11 @@ impl Health {
         self.looped_at = Some(now);
     }
 
+    /// Whether a question has come back since it last answered one.
+    pub fn has_looped(&self) -> bool {
+        self.looped_at.is_some()
+    }
+
     /// Whether it sends questions back to teal, as far as is known.
     pub fn is_looping(&self, now: Instant) -> bool {
         self.looped_at.is_some_and(|at| now.saturating_duration_since(at) < LOOP_REST)
@@ -145,4 +150,85 @@ pub fn order<'a>(upstreams: impl Iterator<Item = &'a Health>, now: Instant) -> V
         usable.filter_map(|(index, health)| Some((health.rank(now), u8::try_from(index).ok()?))).collect();
     ranked.sort_unstable();
     ranked.into_iter().map(|(_, index)| index).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn order_of(healths: &[Health], now: Instant) -> Vec<u8> {
+        order(healths.iter(), now)
+    }
+
+    #[test]
+    fn three_failures_in_a_row_are_down_and_any_answer_is_up() {
+        let (mut health, mut now) = (Health::default(), Instant::now());
+        for expected in [Change::None, Change::None, Change::Down, Change::None] {
+            assert_eq!(health.failed(now, now), expected);
+            now += MS;
+        }
+        assert!(!health.is_up());
+        assert_eq!(health.refused(now), Change::Up, "it lives");
+        assert_eq!((health.failed(now, now), health.succeeded()), (Change::None, Change::None));
+    }
+
+    #[test]
+    fn questions_that_were_under_way_together_fail_once() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        for _ in 0..1000 {
+            assert_eq!(health.failed(start, start + MS), Change::None);
+        }
+        assert_eq!(health.failed(start + MS, start + MS * 2), Change::None);
+        assert_eq!(health.failed(start + MS * 2, start + MS * 3), Change::Down);
+    }
+
+    #[test]
+    fn one_that_is_down_is_probed_once_a_second() {
+        let (mut health, start) = (Health::default(), Instant::now());
+        assert!(!health.take_probe(start));
+        for n in 0..3 {
+            health.failed(start + MS * n, start + MS * n);
+        }
+        assert!(!health.take_probe(start + MS * 900), "it has just failed");
+        assert!(health.take_probe(start + MS * 1002));
+        assert!(!health.take_probe(start + MS * 1900));
+        assert!(health.take_probe(start + MS * 2002));
+    }
+
+    #[test]
+    fn order_is_the_configuration_s_until_there_is_a_reason() {
+        let now = Instant::now();
+        let mut healths = [Health::default(), Health::default(), Health::default()];
+        assert_eq!(order_of(&healths, now), [0, 1, 2]);
+        healths[0].measured(MS * 20, now);
+        healths[1].measured(MS, now);
+        assert_eq!(order_of(&healths, now), [0, 1, 2], "both are quick");
+        healths[0].failed(now, now);
+        assert_eq!(order_of(&healths, now), [1, 2, 0]);
+        assert_eq!(order_of(&healths, now + GRUDGE), [0, 1, 2]);
+        healths[1].measured(PATIENCE * 20, now);
+        assert_eq!(order_of(&healths, now + GRUDGE), [0, 2, 1], "a slow one");
+        assert_eq!(order_of(&healths, now + RTT_LIFE), [0, 1, 2], "long ago");
+        healths[2].looped(now);
+        assert_eq!(order_of(&healths, now), [1, 0]);
+        assert_eq!(order_of(&healths, now + LOOP_REST), [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_server_that_blocks_a_few_names_stays_where_it_is() {
+        let now = Instant::now();
+        let mut healths = [Health::default(), Health::default()];
+        for _ in 1..REFUSALS_MAX {
+            healths[0].refused(now);
+        }
+        assert_eq!(order_of(&healths, now), [0, 1]);
+        healths[0].refused(now);
+        assert_eq!(order_of(&healths, now), [1, 0]);
+        healths[0].succeeded();
+        assert_eq!(order_of(&healths, now), [0, 1]);
+    }
+
+    const PATIENCE: Duration = super::super::policy::PATIENCE;
 }

@@ -26,7 +26,7 @@ const USES_MAX: u32 = 64;
 /// How long a lane takes questions.
 const AGE_MAX: Duration = Duration::from_secs(3);
 /// Open lanes of one upstream: when it does not answer, a lane lives until its last question is given up.
-pub const LANES_MAX: usize = 64;
+pub const LANES_MAX: usize = 16;
 
 /// What was asked by a lane with one ID.
 #[derive(Debug, Clone)]

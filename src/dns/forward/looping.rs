@@ -1,8 +1,9 @@
 //! Upstreams that send questions back to teal.
 //!
 //! A question that comes back looks like anybody's, and waits for itself: a question in flight is asked once,
-//! so that a loop multiplies nothing. That the same question comes twice is the suspicion. Then the upstream
-//! gets one for a name below it that nobody else can know; if that one comes, there is a loop.
+//! so that a loop multiplies nothing. That the same question comes twice is the suspicion: at once where it
+//! comes from an upstream's address, else when it has not been answered in time. Then the upstream gets one
+//! for a name below it that nobody else can know; if that one comes, there is a loop.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -292,3 +292,56 @@ fn fitting(answer: &Answer, octets_max: usize) -> (usize, [u16; 3]) {
     }
     (octets, counts)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::question::tests::query;
+    use super::*;
+    use crate::dns::Transport;
+    use crate::dns::wire::Opt;
+
+    /// An answer to a question for `www.example`, with these records after it.
+    fn packet(flags: u16, counts: [u16; 3], records: &[u8]) -> Vec<u8> {
+        let question = query("www", 1, 0x0100, None).question;
+        let words = [7, flags, 1, counts[0], counts[1], counts[2]];
+        let header: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        [&header, &*question, records].concat()
+    }
+
+    #[test]
+    fn a_claim_of_many_records_is_no_answer() {
+        let received = read(&packet(0x8180, [0xffff; 3], &[]), Edns::With);
+        assert_eq!(received.outcome, Outcome::Unwilling);
+    }
+
+    #[test]
+    fn the_extended_code_of_the_opt_counts() {
+        let opt = [0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0];
+        let received = read(&packet(0x8180, [0, 0, 1], &opt), Edns::With);
+        assert_eq!((received.answer.rcode, received.outcome), (16, Outcome::NoEdns));
+    }
+
+    proptest! {
+        /// Whatever an upstream sends, nothing panics, and what a client gets keeps to its bounds and can be
+        /// read again as far as its counts go.
+        #[test]
+        fn any_packet_makes_a_reply_within_its_bounds(
+            flags in any::<u16>(),
+            counts in proptest::array::uniform3(0_u16..4),
+            records in proptest::collection::vec(any::<u8>(), 0..1500),
+            payload in proptest::option::of(any::<u16>()),
+        ) {
+            let opt = payload.map(|payload_octets| Opt { payload_octets, dnssec_ok: false });
+            let asked = query("wWw", 1, 0x0100, opt);
+            let received = read(&packet(flags, counts, &records), Edns::With);
+            let mut reply = Vec::new();
+            write_reply(&asked, &received.answer, &mut reply);
+            prop_assert!(reply.len() <= Transport::Udp.octets_max(opt));
+            prop_assert!(reply.starts_with(&asked.id.to_be_bytes()));
+            let again = read_whole(&reply, Edns::With).expect("what teal writes is whole");
+            prop_assert!(again.answer.records.len() <= received.answer.records.len());
+        }
+    }
+}

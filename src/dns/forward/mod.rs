@@ -1,7 +1,7 @@
 //! Names of others: questions that upstreams are asked, for clients that wait.
 //!
-//! `udp` and `tcp` hand over what [`super::answer()`] does not know itself; replies leave later, from the
-//! socket or the connection that was asked. What decides is pure: [`policy`] (whom to ask next), [`health`]
+//! The sockets hand over what [`super::answer()`] does not know itself ([`super::later`]); replies leave later,
+//! from the socket or the connection that was asked. What decides is pure: [`policy`] (whom to ask next), [`health`]
 //! (who comes first), [`message`] (what an answer is and what a client sees of it), [`rate`], [`system`].
 //! `turn` is one step with everything locked; this file moves packets and keeps time.
 
@@ -34,8 +34,9 @@ use tokio_util::sync::CancellationToken;
 use super::answer::{Scope, Verdict};
 use super::batch::Received as Batch;
 use super::cache::Cache;
+use super::later::{Forward, Outside, WayBack};
 use super::metrics::DnsMetrics;
-use super::wire::Opt;
+use super::reply::{Rcode, Transport};
 use crate::model::{CacheSettings, DnsSettings, ForwardSettings, HostNetworks};
 use crate::state::{Problems, Snapshot};
 use crate::telemetry::Series;
@@ -45,8 +46,7 @@ use lane::{Asked, Lane};
 use looping::LoopTests;
 use metrics::ForwardMetrics;
 use outbox::Outbox;
-pub use outbox::ReplyTo;
-use question::Query;
+use question::{KEY_OCTETS_MAX, Query};
 use rate::RateLimit;
 use routes::{Material, Own, Routes};
 use turn::{PROBLEMS, Turn, subject};
@@ -54,7 +54,7 @@ pub use upstream::Condition;
 use upstream::Upstream;
 
 /// Streams to upstreams that are open at once; further questions wait for one within their time.
-const STREAMS_MAX: usize = 64;
+const STREAMS_MAX: usize = 32;
 /// Outboxes kept for the next step.
 const SPARE_MAX: usize = 4;
 /// The problem of having nobody to ask.
@@ -128,6 +128,44 @@ pub struct UpstreamStatus {
     pub condition: Condition,
 }
 
+impl Forward for Arc<Forwarder> {
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)> {
+        let mut turn = Turn::begin(self, Instant::now());
+        let snapshot = query.snapshot;
+        if turn.inner().generation != Some(snapshot.generation) {
+            self.follow(turn.inner(), &snapshot.catalog.settings.dns, query.host);
+            turn.inner().generation = Some(snapshot.generation);
+        }
+        let asked = Query::read(query.packet, query.transport)?;
+        if let Some(rcode) = turn.recall(&asked, out) {
+            turn.end();
+            return self.give((Scope::Cache, rcode), way_back, out);
+        }
+        let answered = turn.ask(asked.to_owned(), query.domain, (way_back, query.source));
+        if let Some(outbox) = turn.end() {
+            // Others were waiting for the same upstream, which is out.
+            let this = Arc::clone(self);
+            tokio::spawn(async move { this.deliver(Some(outbox)).await });
+        }
+        let (waiter, answer) = answered?;
+        let rcode = message::write_reply(&waiter.query, &answer, out).rcode;
+        self.give((Scope::Forwarded, rcode), waiter.to, out)
+    }
+
+    fn kept_for(&self, query: &Outside<'_>) -> Option<u32> {
+        let mut space = [0; KEY_OCTETS_MAX];
+        let asked = Query::read(query.packet, query.transport)?;
+        self.lock().cache.age(asked.key_in(&mut space), Instant::now())
+    }
+
+    fn flush(&self, name: &[u8]) -> usize {
+        let mut inner = self.lock();
+        let flushed = inner.cache.flush(name);
+        self.metrics.cache(inner.cache.size());
+        flushed
+    }
+}
+
 impl Forwarder {
     /// One that knows no upstream yet.
     pub fn new(dns_metrics: DnsMetrics, series: Arc<Series>, problems: Problems) -> Self {
@@ -162,42 +200,24 @@ impl Forwarder {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A query that [`super::answer()`] has given to upstreams. The reply is in `out` at once where the verdict
-    /// says so, else it follows.
-    pub fn ask(
-        self: &Arc<Self>,
-        (packet, opt): (&[u8], Option<Opt>),
-        to: ReplyTo,
-        (snapshot, host): (&Snapshot, &HostNetworks),
+    /// Gives a reply that is in `out` at once: over UDP it leaves with others.
+    fn give(
+        &self,
+        (scope, rcode): (Scope, Rcode),
+        way_back: WayBack,
         out: &mut Vec<u8>,
-    ) -> Verdict {
-        let transport = to.transport();
-        let Some(query) = Query::read(packet, opt, transport) else { return Verdict::Forward(opt) };
-        let mut turn = Turn::begin(self, Instant::now());
-        if turn.inner().generation != Some(snapshot.generation) {
-            let dns = &snapshot.catalog.settings.dns;
-            self.follow(turn.inner(), dns, host);
-            turn.inner().generation = Some(snapshot.generation);
-        }
-        if let Some(rcode) = turn.recall(&query, out) {
-            turn.end();
-            return Verdict::Reply(Scope::Cache, rcode);
-        }
-        let answered = turn.ask(query.to_owned(), to);
-        if let Some(outbox) = turn.end() {
-            // Others were waiting for the same upstream, which is out.
-            let this = Arc::clone(self);
-            tokio::spawn(async move { this.deliver(Some(outbox)).await });
-        }
-        let Some((query, answer)) = answered else { return Verdict::Forward(opt) };
-        Verdict::Reply(Scope::Forwarded, message::write_reply(&query, &answer, out).rcode)
+    ) -> Option<(Scope, Rcode)> {
+        let WayBack::Tcp(way_back) = way_back else { return Some((scope, rcode)) };
+        self.dns_metrics.count(Verdict::Reply(scope, rcode), Transport::Tcp);
+        way_back.send(std::mem::take(out));
+        None
     }
 
     /// What the host's resolv.conf says now.
     pub fn set_system(&self, servers: Vec<SocketAddr>) {
         let mut inner = self.lock();
         if inner.system != servers {
-            tracing::info!(?servers, "the host's resolvers");
+            tracing::debug!(?servers, "the host's resolvers");
             inner.system = servers;
             inner.generation = None;
         }
@@ -253,14 +273,6 @@ impl Forwarder {
         groups.collect()
     }
 
-    /// Forgets the answers about a name (wire format, lower case) and the names below it. Says how many.
-    pub fn flush(&self, name: &[u8]) -> usize {
-        let mut inner = self.lock();
-        let flushed = inner.cache.flush(name);
-        self.metrics.cache(inner.cache.size());
-        flushed
-    }
-
     /// Queries that wait.
     pub fn in_flight(&self) -> usize {
         self.lock().flights.waiting()
@@ -286,7 +298,7 @@ impl Forwarder {
                 () = stop.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = sleep_until(wake_at.map_or_else(far_away, Into::into)) => {
-                    let outbox = self.step(|turn| turn.pass());
+                    let outbox = self.on_clock();
                     self.deliver(outbox).await;
                 }
             }
@@ -297,6 +309,12 @@ impl Forwarder {
     fn step(self: &Arc<Self>, step: impl FnOnce(&mut Turn<'_>)) -> Option<Outbox> {
         let mut turn = Turn::begin(self, Instant::now());
         step(&mut turn);
+        turn.end()
+    }
+
+    fn on_clock(self: &Arc<Self>) -> Option<Outbox> {
+        let mut turn = Turn::begin(self, Instant::now());
+        turn.pass();
         turn.end()
     }
 

@@ -1,56 +1,16 @@
 //! Replies to clients that have waited, gathered and sent together.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
 
-use super::super::batch::{AskedAt, Replies};
+use super::super::batch::Replies;
+use super::super::later::WayBack;
 use super::super::metrics::DnsMetrics;
 use super::super::udp::send_all;
 use super::message::{self, Answer};
 use super::question::Query;
-use crate::dns::{Rcode, Transport};
-
-/// Where a reply goes.
-#[derive(Debug, Clone)]
-pub enum ReplyTo {
-    /// Out of the socket that was asked, from the address that was asked.
-    Udp {
-        /// The socket.
-        socket: Arc<UdpSocket>,
-        /// The client.
-        peer: SocketAddr,
-        /// The address that it asked.
-        from: AskedAt,
-    },
-    /// To the connection that asked, which writes replies in the order in which they come. Bounded by the
-    /// queries that may wait.
-    Tcp {
-        /// Takes the reply, without its length.
-        replies: mpsc::UnboundedSender<Vec<u8>>,
-        /// The client.
-        peer: SocketAddr,
-    },
-}
-
-impl ReplyTo {
-    /// How it is reached.
-    pub fn transport(&self) -> Transport {
-        match self {
-            Self::Udp { .. } => Transport::Udp,
-            Self::Tcp { .. } => Transport::Tcp,
-        }
-    }
-
-    /// The client.
-    pub fn peer(&self) -> SocketAddr {
-        match self {
-            Self::Udp { peer, .. } | Self::Tcp { peer, .. } => *peer,
-        }
-    }
-}
+use crate::dns::Rcode;
 
 /// What is to be sent, by socket.
 #[derive(Default)]
@@ -61,17 +21,16 @@ pub struct Outbox {
 
 impl Outbox {
     /// Writes the reply to one client, and says its code.
-    pub fn put(&mut self, query: &Query, answer: &Answer, to: ReplyTo) -> Rcode {
+    pub fn put(&mut self, query: &Query, answer: &Answer, to: WayBack) -> Rcode {
         match to {
-            ReplyTo::Udp { socket, peer, from } => {
+            WayBack::Udp { socket, peer, from } => {
                 let buffer = self.replies(&socket).next(peer, from);
                 message::write_reply(query, answer, buffer).rcode
             }
-            ReplyTo::Tcp { replies, .. } => {
+            WayBack::Tcp(way_back) => {
                 let mut reply = Vec::new();
                 let rcode = message::write_reply(query, answer, &mut reply).rcode;
-                // The client may have gone.
-                let _ = replies.send(reply);
+                way_back.send(reply);
                 rcode
             }
         }

@@ -208,3 +208,7 @@ impl Race {
         Step::Ask(self.order[place], manner)
     }
 }
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -3,8 +3,9 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
+use super::super::odd;
 use super::super::reply::{Transport, append_opt};
-use super::super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question};
+use super::super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Opt, Question, Rest, rest_of};
 
 /// RD and CD of a query, AD of both (RFC 1035 §4.1.1, RFC 4035 §3.2.2, RFC 6840 §5.7).
 const RD: u16 = 0x0100;
@@ -20,7 +21,7 @@ pub const KEY_OCTETS_MAX: usize = NAME_OCTETS_MAX + FIXED_OCTETS + 1;
 
 /// A client's query, as far as its own reply depends on it. Borrowed from the packet until it has to wait.
 #[derive(Debug, Clone)]
-pub struct Query<Q = Box<[u8]>> {
+pub struct Query<Q = Arc<[u8]>> {
     /// Copied into the reply.
     pub id: u16,
     /// The second word of its header.
@@ -34,10 +35,15 @@ pub struct Query<Q = Box<[u8]>> {
 }
 
 impl<'a> Query<&'a [u8]> {
-    /// Reads a query that [`super::super::answer()`] has given to upstreams, with the OPT that it found.
-    pub fn read(packet: &'a [u8], opt: Option<Opt>, transport: Transport) -> Option<Self> {
+    /// Reads a query that [`super::super::answer()`] has given to upstreams.
+    pub fn read(packet: &'a [u8], transport: Transport) -> Option<Self> {
         let header = Header::read(packet)?;
         let question = Question::read(packet)?.bytes;
+        let opt = match rest_of(packet, HEADER_OCTETS + question.len(), &header) {
+            Rest::Plain(opt) => opt,
+            // With records that queries do not have; it has been judged before.
+            Rest::Odd | Rest::Broken => odd::opt_of(packet),
+        };
         Some(Self { id: header.id, flags: header.flags, question, opt, transport })
     }
 
@@ -131,6 +137,7 @@ impl Key {
     }
 
     /// Another question, asked in the same way.
+    #[must_use]
     pub fn with_question(&self, question: &[u8]) -> Self {
         let mut octets = [question, &[self.bits()]].concat();
         octets[..question.len().saturating_sub(FIXED_OCTETS)].make_ascii_lowercase();

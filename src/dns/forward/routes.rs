@@ -1,4 +1,4 @@
-//! Which upstreams a name is asked of: the longest domain that it ends with counts.
+//! Which upstreams a name is asked of. Which domain it is in is found by the name table.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +9,6 @@ use super::health;
 use super::policy::CANDIDATES_MAX;
 use super::upstream::Upstream;
 use crate::model::{self, DnsSettings, Domain, HostNetworks};
-use crate::state::records::name_below;
 use crate::telemetry::Series;
 
 /// Upstreams that may answer the same names, in the order of the configuration.
@@ -32,9 +31,8 @@ impl Group {
 pub struct Routes {
     /// For names in none of the domains.
     pub default: Option<Arc<Group>>,
-    /// By domain.
+    /// By domain, in the order of the configuration.
     pub domains: Vec<(Domain, Arc<Group>)>,
-    by_name: HashMap<Box<[u8]>, usize>,
     upstreams: HashMap<SocketAddr, Arc<Upstream>>,
 }
 
@@ -65,8 +63,6 @@ impl Routes {
         }
         for (domain, upstreams) in &forward.domains {
             let group = self.group(upstreams, material, &mut next.upstreams, &mut own);
-            let labels: Vec<&str> = domain.as_str().split('.').collect();
-            next.by_name.insert(name_below(&labels, &[0]), next.domains.len());
             next.domains.push((domain.clone(), group));
         }
         for (address, upstream) in &self.upstreams {
@@ -104,18 +100,12 @@ impl Routes {
         Arc::new(Group { upstreams: group })
     }
 
-    /// The group for a name in wire format and lower case.
-    pub fn find(&self, name: &[u8]) -> Option<&Arc<Group>> {
-        if !self.by_name.is_empty() {
-            let mut rest = name;
-            while let Some((octets, after)) = rest.split_first() {
-                if let Some(index) = self.by_name.get(rest) {
-                    return self.domains.get(*index).map(|(_, group)| group);
-                }
-                rest = after.get(usize::from(*octets)..).unwrap_or_default();
-            }
+    /// The group for names of the domain with this index in the configuration, or of none.
+    pub fn find(&self, domain: Option<u16>) -> Option<&Arc<Group>> {
+        match domain {
+            Some(index) => self.domains.get(usize::from(index)).map(|(_, group)| group),
+            None => self.default.as_ref(),
         }
-        self.default.as_ref()
     }
 
     /// All groups, with their domain where they have one.

@@ -3,12 +3,13 @@
 //! Nothing waits here. Replies are gathered in an [`Outbox`] and sent when the lock is free again.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::super::batch::{BATCH, Received as Batch, Wildcard};
 use super::super::cache::Found;
+use super::super::later::WayBack;
 use super::super::metrics::DnsMetrics;
 use super::super::reply::{ExtendedError, Rcode};
 use super::super::wire::Header;
@@ -17,7 +18,7 @@ use super::flights::{Flight, FlightId, Waiter};
 use super::lane::{Asked, Lane};
 use super::message::{self, Answer, Received};
 use super::metrics::{Limited, Recall};
-use super::outbox::{Outbox, ReplyTo};
+use super::outbox::Outbox;
 use super::policy::{Manner, Outcome, Race, Step};
 use super::question::{Edns, KEY_OCTETS_MAX, Key, Query, write_query};
 use super::routes::Group;
@@ -79,33 +80,38 @@ impl<'a> Turn<'a> {
     }
 
     /// A client's query. It waits, or is given back with its answer.
-    pub(super) fn ask(&mut self, query: Query, to: ReplyTo) -> Option<(Query, Answer)> {
+    pub(super) fn ask(
+        &mut self,
+        query: Query,
+        domain: Option<u16>,
+        (to, source): (WayBack, IpAddr),
+    ) -> Option<(Waiter, Answer)> {
         let key = query.key();
-        if let Some((reason, error)) = self.refuse(&key, &to) {
-            self.forwarder.metrics.limited(reason);
-            return Some((query, Answer::failure(error)));
-        }
         let waiter = Waiter { query, to, since: self.now };
+        if let Some((reason, error)) = self.refuse(&key, source) {
+            self.forwarder.metrics.limited(reason);
+            return Some((waiter, Answer::failure(error)));
+        }
         if let Some(id) = self.inner.flights.find(&key) {
             self.inner.flights.join(id, waiter);
-            self.suspect_loop(id);
+            self.suspect_loop(id, source);
             return None;
         }
-        let group = self.inner.routes.find(key.name()).cloned();
+        let group = self.inner.routes.find(domain).cloned();
         let order = group.as_ref().map(|group| group.order(self.now)).unwrap_or_default();
         let Some(group) = group.filter(|_| !order.is_empty()) else {
             self.forwarder.metrics.limited(Limited::NoUpstream);
-            return Some((waiter.query, Answer::failure(ExtendedError::NoReachableAuthority)));
+            return Some((waiter, Answer::failure(ExtendedError::NoReachableAuthority)));
         };
         let (race, step) = Race::start(&order, self.now);
         self.probe(&group, &key, &waiter.query.question, order.first().copied());
         let id = self.inner.flights.insert(key, group, race, waiter);
         let (flight, answer) = self.advance(id, step)?;
-        flight.waiters.into_iter().next().map(|waiter| (waiter.query, answer))
+        flight.waiters.into_iter().next().map(|waiter| (waiter, answer))
     }
 
     /// Why a query is not asked upstream, if it is not.
-    fn refuse(&mut self, key: &Key, to: &ReplyTo) -> Option<(Limited, ExtendedError)> {
+    fn refuse(&mut self, key: &Key, source: IpAddr) -> Option<(Limited, ExtendedError)> {
         let now = self.now;
         if let Some(upstream) = self.inner.loops.find(key.name(), now) {
             self.loop_found(upstream);
@@ -116,13 +122,27 @@ impl<'a> Turn<'a> {
             return Some((Limited::InFlight, ExtendedError::Other));
         }
         let rate = inner.settings.rate_per_source?;
-        (!inner.rates.take(to.peer().ip(), rate, now)).then_some((Limited::Rate, ExtendedError::Other))
+        (!inner.rates.take(source, rate, now)).then_some((Limited::Rate, ExtendedError::Other))
     }
 
     /// The same question came again while it is in flight: perhaps one of the upstreams sent it.
-    fn suspect_loop(&mut self, id: FlightId) {
+    fn suspect_loop(&mut self, id: FlightId, source: IpAddr) {
         let Some(flight) = self.inner.flights.get_mut(id) else { return };
-        let (key, question, group) = (flight.key.clone(), flight.question.clone(), Arc::clone(&flight.group));
+        flight.is_repeated = true;
+        let sends = |upstream: &Arc<Upstream>| {
+            let ip = upstream.address.ip();
+            ip == source || (ip.is_loopback() && source.is_loopback())
+        };
+        if flight.group.upstreams.iter().any(sends) {
+            self.test_loop(id);
+        }
+    }
+
+    /// Looks whether an upstream that is asked this question sends it back.
+    fn test_loop(&mut self, id: FlightId) {
+        let Some(flight) = self.inner.flights.get_mut(id) else { return };
+        let (key, question, group) =
+            (flight.key.clone(), Arc::clone(&flight.question), Arc::clone(&flight.group));
         let waited_for = |index: usize| u8::try_from(index).is_ok_and(|index| flight.race.waits_for(index));
         let candidates: Vec<usize> = (0..group.upstreams.len()).filter(|index| waited_for(*index)).collect();
         if !self.inner.loops.begin(self.now) {
@@ -206,7 +226,8 @@ impl<'a> Turn<'a> {
         let Some(upstream) = flight.group.upstreams.get(usize::from(candidate)).cloned() else {
             return Ok(());
         };
-        let (key, question, deadline) = (flight.key.clone(), flight.question.clone(), flight.race.deadline());
+        let (key, question, deadline) =
+            (flight.key.clone(), Arc::clone(&flight.question), flight.race.deadline());
         let edns = match manner {
             Manner::UdpWithoutEdns => Edns::Without,
             Manner::Udp | Manner::Tcp => upstream.edns(self.now),
@@ -296,8 +317,9 @@ impl<'a> Turn<'a> {
 
     /// An upstream has answered. Answers that come too late show that it is up.
     pub(super) fn on_answer(&mut self, upstream: &Arc<Upstream>, asked: &Asked, received: Received) {
+        let has_looped = upstream.has_looped();
         upstream.came(received.outcome, asked.at, self.now);
-        if received.outcome == Outcome::Answered {
+        if has_looped && !upstream.has_looped() {
             self.forwarder.problems.clear(&subject(upstream.address));
         }
         let Some((id, candidate)) = asked.flight else { return };
@@ -332,9 +354,13 @@ impl<'a> Turn<'a> {
             let Some(flight) = self.inner.flights.get_mut(id) else { continue };
             let (late, step) = flight.race.passed(now);
             flight.is_reachable |= late.is_some();
+            let is_suspect = flight.is_repeated && late.is_some();
             let late = late.and_then(|late| flight.group.upstreams.get(usize::from(late)).cloned());
             if let Some(upstream) = late {
                 upstream.timed_out(now);
+            }
+            if is_suspect {
+                self.test_loop(id);
             }
             self.go_on(id, step);
         }

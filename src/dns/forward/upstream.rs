@@ -192,12 +192,12 @@ impl Upstream {
     /// What came of a question asked at `asked_at`.
     pub fn came(&self, outcome: Outcome, asked_at: Instant, now: Instant) {
         match outcome {
-            Outcome::Answered | Outcome::Truncated => self.learn(None, |health| health.succeeded(), now),
+            Outcome::Answered | Outcome::Truncated => self.learn(None, Health::succeeded, now),
             Outcome::NoEdns => {
                 self.state().without_edns_until = Some(now + EDNS_REST);
-                self.learn(None, |health| health.succeeded(), now);
+                self.learn(None, Health::succeeded, now);
             }
-            Outcome::Failed => self.learn(Some(Failure::ServFail), |health| health.succeeded(), now),
+            Outcome::Failed => self.learn(Some(Failure::ServFail), Health::succeeded, now),
             Outcome::Unwilling => self.learn(Some(Failure::Refused), |health| health.refused(now), now),
             Outcome::Unreachable => {
                 self.learn(Some(Failure::Unreachable), |health| health.failed(asked_at, now), now);
@@ -209,6 +209,11 @@ impl Upstream {
     pub fn timed_out(&self, now: Instant) {
         let asked_at = now.checked_sub(PATIENCE).unwrap_or(now);
         self.learn(Some(Failure::Timeout), |health| health.failed(asked_at, now), now);
+    }
+
+    /// Whether a question has come back to teal since it last answered one.
+    pub fn has_looped(&self) -> bool {
+        self.state().health.has_looped()
     }
 
     /// A question that it was asked has come back to teal.
@@ -240,7 +245,8 @@ impl Upstream {
         let is_spent = lane.is_spent(now);
         // More sockets than that make nothing safer.
         let may_renew = state.lanes_open < super::lane::LANES_MAX;
-        (!lane.is_closed() && !(is_spent && may_renew)).then(|| Arc::clone(lane))
+        let is_over = lane.is_closed() || (is_spent && may_renew);
+        (!is_over).then(|| Arc::clone(lane))
     }
 
     /// Questions leave by this one from now on.

@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::{Args, ValueEnum};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::bulk;
+use crate::fault::{self, Fault, Listener};
 
 /// Octets of a request and of its answer.
 pub const MESSAGE_OCTETS: usize = 64;
+/// Longest head of an HTTP request that is answered.
+const HEAD_OCTETS_MAX: usize = 4096;
 
 /// `load backend`
 #[derive(Debug, Args)]
@@ -22,6 +25,12 @@ pub struct Options {
     /// What to do with connections
     #[arg(long, value_enum, default_value_t = Behaviour::Name)]
     behaviour: Behaviour,
+    /// What goes wrong from one SIGUSR1 until the next
+    #[arg(long, value_enum)]
+    fault: Option<Fault>,
+    /// Connections that may wait for their accept
+    #[arg(long, default_value_t = 1024)]
+    backlog: u32,
     /// Listeners, as NAME=IP:PORT; port 0 takes a free one. Each is printed as `NAME IP:PORT`, then
     /// `ready`
     #[arg(required = true)]
@@ -31,7 +40,7 @@ pub struct Options {
 /// What a backend does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Behaviour {
-    /// Answers every 64 bytes with the listener's name, padded to 64
+    /// Answers every 64 bytes with the listener's name, padded to 64, and an HTTP GET with 200
     Name,
     /// Takes part in `load bulk`
     Bulk,
@@ -69,9 +78,10 @@ pub struct Seen {
 /// Serves until told to stop, then prints what was seen by listener.
 pub async fn run(options: Options) -> std::io::Result<ExitCode> {
     let mut all = BTreeMap::new();
+    let switch = fault::switch();
     for Named { name, address } in options.listeners {
-        let listener = TcpListener::bind(address).await?;
-        println!("{name} {}", listener.local_addr()?);
+        let listener = Listener::bind(address, options.backlog, (options.fault, switch.clone()))?;
+        println!("{name} {}", listener.address());
         let seen = Arc::new(Seen::default());
         all.insert(name.clone(), Arc::clone(&seen));
         tokio::spawn(accept(listener, name, options.behaviour, seen));
@@ -89,12 +99,12 @@ pub async fn run(options: Options) -> std::io::Result<ExitCode> {
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn accept(listener: TcpListener, name: String, behaviour: Behaviour, seen: Arc<Seen>) {
+async fn accept(mut listener: Listener, name: String, behaviour: Behaviour, seen: Arc<Seen>) {
     let mut answer = [b' '; MESSAGE_OCTETS];
     answer[..name.len()].copy_from_slice(name.as_bytes());
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, fault) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 eprintln!("load backend: accept: {error}");
                 continue;
@@ -102,9 +112,11 @@ async fn accept(listener: TcpListener, name: String, behaviour: Behaviour, seen:
         };
         seen.connections.fetch_add(1, Ordering::Relaxed);
         let seen = Arc::clone(&seen);
-        match behaviour {
-            Behaviour::Name => drop(tokio::spawn(answer_by_name(stream, answer))),
-            Behaviour::Bulk => drop(tokio::spawn(async move {
+        match (fault, behaviour) {
+            (Some(Fault::Reset), _) => drop(tokio::spawn(fault::reset(stream))),
+            (Some(Fault::Silent), _) => drop(tokio::spawn(fault::stay_silent(stream))),
+            (_, Behaviour::Name) => drop(tokio::spawn(answer_by_name(stream, answer))),
+            (_, Behaviour::Bulk) => drop(tokio::spawn(async move {
                 if let Err(failure) = bulk::serve(stream).await {
                     eprintln!("load backend: {failure:?}");
                     seen.bad.fetch_add(1, Ordering::Relaxed);
@@ -117,8 +129,23 @@ async fn accept(listener: TcpListener, name: String, behaviour: Behaviour, seen:
 async fn answer_by_name(mut stream: TcpStream, answer: [u8; MESSAGE_OCTETS]) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = [0; MESSAGE_OCTETS];
-    loop {
-        stream.read_exact(&mut request).await?;
-        stream.write_all(&answer).await?;
+    let said = stream.read(&mut request).await?;
+    if request.starts_with(b"GET ") {
+        return answer_check(stream, request[..said].to_vec()).await;
     }
+    stream.read_exact(&mut request[said..]).await?;
+    loop {
+        stream.write_all(&answer).await?;
+        stream.read_exact(&mut request).await?;
+    }
+}
+
+/// 200 once the head of the request, of which `head` has arrived, is complete.
+async fn answer_check(mut stream: TcpStream, mut head: Vec<u8>) -> std::io::Result<()> {
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if head.len() > HEAD_OCTETS_MAX || stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await
 }

@@ -72,7 +72,7 @@ async fn open_in_turn(options: &Open, tally: &Arc<Tally>, stopped: &Arc<AtomicBo
         tasks.spawn(async move {
             let take = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
             while !stopped.load(Ordering::Relaxed) && take().is_ok() {
-                tally.add(short(target).await);
+                short(target, &tally).await;
             }
         });
     }
@@ -96,7 +96,7 @@ async fn open_paced(options: &Open, rate: NonZeroU32, tally: &Arc<Tally>, stoppe
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         let tally = Arc::clone(tally);
         tasks.spawn(async move {
-            tally.add(short(target).await);
+            short(target, &tally).await;
             drop(place);
         });
         while tasks.try_join_next().is_some() {}
@@ -105,12 +105,14 @@ async fn open_paced(options: &Open, rate: NonZeroU32, tally: &Arc<Tally>, stoppe
 }
 
 /// One short connection; the answer is the backend's name.
-async fn short(target: SocketAddr) -> Result<String, Failure> {
+async fn short(target: SocketAddr, tally: &Tally) {
+    let begun = Instant::now();
     let connection = async {
         let mut stream = TcpStream::connect(target).await.map_err(Failure::during("connect"))?;
         exchange(&mut stream).await
     };
-    timeout(CONNECTION_DEADLINE, connection).await.unwrap_or(Err(Failure::new("no answer in 10 s")))
+    let outcome = timeout(CONNECTION_DEADLINE, connection).await;
+    tally.add_timed(outcome.unwrap_or(Err(Failure::new("no answer in 10 s"))), begun.elapsed());
 }
 
 async fn exchange(stream: &mut TcpStream) -> Result<String, Failure> {

@@ -7,6 +7,7 @@
 mod backend;
 mod bulk;
 mod clients;
+mod fault;
 mod tally;
 
 use std::net::{SocketAddr, TcpListener};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -19,6 +19,8 @@ pub struct Tally {
 struct Counts {
     answers: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
+    slowest_ok: Duration,
+    slowest_failed: Duration,
 }
 
 impl Tally {
@@ -40,6 +42,15 @@ impl Tally {
         }
     }
 
+    /// Counts one connection, and how long it took from connect to answer or failure.
+    pub fn add_timed(&self, outcome: Result<String, Failure>, took: Duration) {
+        let mut counts = self.counts();
+        let slowest = if outcome.is_ok() { &mut counts.slowest_ok } else { &mut counts.slowest_failed };
+        *slowest = took.max(*slowest);
+        drop(counts);
+        self.add(outcome);
+    }
+
     /// Prints the counts as one line of JSON; the exit code says whether anything failed.
     pub fn print(&self) -> ExitCode {
         let counts = self.counts();
@@ -50,6 +61,8 @@ impl Tally {
             "failed": failed,
             "answers": counts.answers,
             "errors": counts.errors,
+            "slowest_ok_ms": counts.slowest_ok.as_millis(),
+            "slowest_failed_ms": counts.slowest_failed.as_millis(),
             "seconds": self.started.elapsed().as_secs_f64(),
         });
         println!("{report}");

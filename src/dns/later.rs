@@ -1,0 +1,108 @@
+//! Queries that are answered later: what [`super::answer()`] gives [`super::Verdict::Forward`] for.
+//!
+//! The sockets hand such a query over together with its way back, and go on with the next one; replies
+//! come when they come, in any order. What is done in between is nobody's business here.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::Sender;
+
+use super::answer::Scope;
+use super::batch::{AskedAt, Replies};
+use super::reply::{Rcode, Transport};
+use crate::model::HostNetworks;
+use crate::state::Snapshot;
+
+/// A query that has to be asked elsewhere.
+#[derive(Debug)]
+pub struct Outside<'a> {
+    /// As it came: one question of class IN with RD, perhaps an OPT.
+    pub packet: &'a [u8],
+    /// How it came, which bounds the reply.
+    pub transport: Transport,
+    /// Who asks.
+    pub source: IpAddr,
+    /// Index of the configured domain that covers the name; none: it is the upstreams'.
+    pub domain: Option<u16>,
+    /// What decided that.
+    pub snapshot: &'a Snapshot,
+    /// This host's networks.
+    pub host: &'a HostNetworks,
+}
+
+/// Who answers what is neither of the zones nor special.
+pub trait Forward: fmt::Debug + Send + Sync {
+    /// Takes a query. Must return at once; `way_back` may be used whenever the reply is there. It never
+    /// waits, so how many are under way is bounded here. Over UDP the reply may be in `out` at once, so that it
+    /// leaves with others: then where it came from and its code are returned, and it is counted by the caller.
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)>;
+
+    /// How many seconds ago the answer was kept that the query would get without asking anybody.
+    fn kept_for(&self, query: &Outside<'_>) -> Option<u32>;
+
+    /// Forgets what was kept about a name (wire format, lower case) and the names below it. Says how many answers.
+    fn flush(&self, name: &[u8]) -> usize;
+}
+
+/// Where one reply goes. Dropped without use, it gives up its place, and the client gets nothing.
+#[derive(Debug)]
+pub enum WayBack {
+    /// Out of the socket that was asked, from the address that was asked.
+    Udp {
+        /// The socket.
+        socket: Arc<UdpSocket>,
+        /// The client.
+        peer: SocketAddr,
+        /// The address that it asked.
+        from: AskedAt,
+    },
+    /// The TCP connection that asked.
+    Tcp(TcpWayBack),
+}
+
+impl WayBack {
+    /// Sends the reply. A client that went away gets nothing, which is no error. Many datagrams at once are
+    /// better sent together.
+    pub fn send(self, reply: Vec<u8>) {
+        match self {
+            Self::Udp { socket, peer, from } => {
+                let mut replies = Replies::default();
+                *replies.next(peer, from) = reply;
+                if let Err(error) = replies.send(&socket, 0) {
+                    tracing::debug!(%error, "cannot send a DNS reply");
+                }
+            }
+            Self::Tcp(way_back) => way_back.send(reply),
+        }
+    }
+}
+
+/// The way back to a TCP connection, which always learns what became of it: an empty message is none.
+#[derive(Debug)]
+pub struct TcpWayBack(Option<Sender<Vec<u8>>>);
+
+impl TcpWayBack {
+    /// `replies` has room for as many as may be under way.
+    pub(super) fn new(replies: Sender<Vec<u8>>) -> Self {
+        Self(Some(replies))
+    }
+
+    pub(super) fn send(mut self, reply: Vec<u8>) {
+        self.put(reply);
+    }
+
+    fn put(&mut self, reply: Vec<u8>) {
+        if let Some(replies) = self.0.take() {
+            let _ = replies.try_send(reply);
+        }
+    }
+}
+
+impl Drop for TcpWayBack {
+    fn drop(&mut self) {
+        self.put(Vec::new());
+    }
+}
