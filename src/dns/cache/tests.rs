@@ -1,3 +1,5 @@
+//! What is kept, for how long, and what clients see of it.
+
 use std::borrow::Borrow;
 use std::time::{Duration, Instant};
 

@@ -15,6 +15,7 @@ mod outbox;
 pub mod policy;
 pub mod question;
 pub mod rate;
+mod recall;
 mod routes;
 mod stream;
 pub mod system;

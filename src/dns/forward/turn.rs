@@ -8,28 +8,27 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 
 use super::super::batch::{BATCH, Received as Batch, Wildcard};
-use super::super::cache::Found;
 use super::super::later::WayBack;
 use super::super::metrics::DnsMetrics;
-use super::super::reply::{ExtendedError, Rcode};
+use super::super::reply::ExtendedError;
 use super::super::wire::Header;
 use super::super::{Scope, Verdict};
 use super::flights::{Flight, FlightId, Waiter};
 use super::lane::{Asked, Lane};
 use super::message::{self, Answer, Received};
-use super::metrics::{Limited, Recall};
+use super::metrics::Limited;
 use super::outbox::Outbox;
 use super::policy::{Manner, Outcome, Race, Step};
-use super::question::{Edns, KEY_OCTETS_MAX, Key, Query, write_query};
+use super::question::{Edns, Key, Query, write_query};
 use super::routes::Group;
 use super::upstream::{Ignored, Upstream};
 use super::{Forwarder, Inner};
 
 /// One step.
 pub(super) struct Turn<'a> {
-    forwarder: &'a Arc<Forwarder>,
+    pub(super) forwarder: &'a Arc<Forwarder>,
     inner: MutexGuard<'a, Inner>,
-    now: Instant,
+    pub(super) now: Instant,
     outbox: Outbox,
 }
 
@@ -56,27 +55,6 @@ impl<'a> Turn<'a> {
 
     pub(super) fn inner(&mut self) -> &mut Inner {
         &mut self.inner
-    }
-
-    /// Answers out of the cache, if it can: the reply is then in `out`.
-    pub(super) fn recall(&mut self, query: &Query<&[u8]>, out: &mut Vec<u8>) -> Option<Rcode> {
-        let mut space = [0; KEY_OCTETS_MAX];
-        let key = query.key_in(&mut space);
-        let metrics = &self.forwarder.metrics;
-        match self.inner.cache.look((key, query), self.now, out) {
-            Found::Fresh(rcode, _) => {
-                metrics.found(Recall::Fresh);
-                Some(rcode)
-            }
-            Found::Stale(answer) => {
-                metrics.found(Recall::Stale);
-                Some(message::write_reply(query, &answer, out).rcode)
-            }
-            Found::Nothing => {
-                metrics.found(Recall::Nothing);
-                None
-            }
-        }
     }
 
     /// A client's query. It waits, or is given back with its answer.
@@ -388,13 +366,8 @@ impl<'a> Turn<'a> {
             };
             Answer::failure(error)
         });
-        let instead = self.inner.cache.keep(&flight.key, &answer, self.now);
-        let metrics = &self.forwarder.metrics;
-        metrics.cache(self.inner.cache.size());
-        if instead.is_some() {
-            metrics.found(Recall::Stale);
-        }
-        Some((flight, instead.unwrap_or(answer)))
+        let answer = self.keep(&flight.key, answer);
+        Some((flight, answer))
     }
 
     fn reply(&mut self, waiter: Waiter, answer: &Answer) {
