@@ -13,6 +13,8 @@ VIP=$POOL_NET.0.10
 
 # edition NUMBER: the configuration's text, of which something of each kind changes every time.
 edition() {
+    # Each reload is one that was asked for.
+    printf '[reload]\nwatch = false\n'
     head_of_names "$FIRST" "$SECOND"
     printf 'log_connections = %s\n' "$([ $(($1 % 2)) = 0 ] && echo true || echo false)"
     printf '[dns.records."edition.local"]\ntxt = ["%s"]\n' "$1"
@@ -20,8 +22,6 @@ edition() {
     service "passing$1" "$POOL_NET.1.$1" 80 "blue=1@127.0.0.1:7000"
 }
 edition 0 >"$CONFIG"
-# Each reload is one that was asked for.
-sed -i 's/^\[dns\]$/[reload]\nwatch = false\n&/' "$CONFIG"
 start_teal
 c_clients
 {
@@ -30,7 +30,7 @@ c_clients
     echo "edition.local TXT"
     names 2000 reload | sed 's/$/ A/'
 } >"$WORK/mixed"
-seq -f 'web.local A' 2000 >>"$WORK/mixed"
+for _ in $(seq 2000); do echo "web.local A"; done >>"$WORK/mixed"
 
 spawn perf dnsperf -s 127.0.0.1 -d "$WORK/mixed" -Q 10000 -l "$DURATION" -t 5 -v
 PERF=$SPAWNED
@@ -38,7 +38,7 @@ wait_for 5 "load" grep -q '^> NOERROR' "$WORK/perf.log"
 BEGIN=$EPOCHREALTIME RELOADS=0 CHECKED=0
 while kill -0 "$PERF" 2>/dev/null; do
     RELOADS=$((RELOADS + 1))
-    { printf '[reload]\nwatch = false\n' && edition "$RELOADS"; } >"$CONFIG.new"
+    edition "$RELOADS" >"$CONFIG.new"
     mv "$CONFIG.new" "$CONFIG"
     "$TEAL" reload --socket "$SOCKET" >"$WORK/reload.log" 2>&1 || fail "teal reload: exit $?"
     expect "what reload $RELOADS says" "$(kdig +short +retry=0 +time=2 @127.0.0.1 edition.local TXT)" "\"$RELOADS\""

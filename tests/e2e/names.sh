@@ -1,7 +1,7 @@
 # What the scenarios about names share; sourced after lib.sh.
 # shellcheck shell=bash disable=SC2034 # the scenarios use what is set here
 #
-# Such a scenario runs in a network and a mount namespace of its own: its resolv.conf names teal, its "internet"
+# A scenario that calls own_namespaces runs in a network and a mount namespace of its own: its resolv.conf names teal, its "internet"
 # is a knotd on 127.0.1.1 and 127.0.1.2 with the zone example.
 
 # The upstreams, and what they say of www.example.
@@ -36,13 +36,14 @@ instead_of() {
     mount --bind "$file" "$1" || skip "nothing can be mounted over $1"
 }
 
-# start_internet: all of many.example exists.
+# start_internet: all of many.example exists. INTERNET_IN is a prefix such as `ip netns exec NAME`.
+INTERNET_IN=()
 start_internet() {
     need knotd kdig
     mkdir "$WORK/knot"
     cat >"$WORK/knot.conf" <<END
 server:
-    listen: [ $FIRST@53, $SECOND@53 ]
+    listen: [ $(printf '%s@53\n' "$FIRST" "$SECOND" | sort -u | paste -sd ,) ]
     rundir: $WORK/knot
     udp-workers: 1
     background-workers: 1
@@ -70,11 +71,11 @@ www AAAA $WWW6
 *.many A $WWW4
 *.many AAAA $WWW6
 END
-    spawn internet knotd -c "$WORK/knot.conf"
+    spawn internet "${INTERNET_IN[@]}" knotd -c "$WORK/knot.conf"
     INTERNET=$SPAWNED
     wait_for 10 "answer of knotd" outside_answers
 }
-outside_answers() { [ "$(kdig +short +time=1 +retry=0 "@$SECOND" www.example A)" = "$WWW4" ]; }
+outside_answers() { [ "$("${INTERNET_IN[@]}" kdig +short +time=1 +retry=0 "@$SECOND" www.example A)" = "$WWW4" ]; }
 
 # head_of_names UPSTREAM...: the configuration but services, for a resolv.conf that names teal.
 head_of_names() {
