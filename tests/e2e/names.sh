@@ -8,15 +8,17 @@
 FIRST=127.0.1.1 SECOND=127.0.1.2
 WWW4=192.0.2.80 WWW6=2001:db8::80
 
-# own_namespaces: goes on in namespaces where nothing but lo is.
+# own_namespaces [--pid]: goes on in namespaces where nothing but lo is; with --pid no process outlives the scenario.
 own_namespaces() {
+    local namespaces=(-nm --propagation private)
+    [ "${1:-}" != --pid ] || namespaces+=(--pid --fork --mount-proc --kill-child)
     if [ -z "${TEAL_E2E_OWN:-}" ]; then
         need unshare ip curl
         need_root "network and mount namespaces"
-        unshare -nm true 2>/dev/null || skip "this machine does not allow network and mount namespaces"
+        unshare "${namespaces[@]}" true 2>/dev/null || skip "this machine does not allow network and mount namespaces"
         need_binaries
         rm -rf "$WORK"
-        TEAL_E2E_OWN=1 TEAL=$TEAL LOAD=$LOAD exec unshare -nm --propagation private "$0"
+        TEAL_E2E_OWN=1 TEAL=$TEAL LOAD=$LOAD exec unshare "${namespaces[@]}" "$0"
     fi
     unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY
     ip link set lo up
