@@ -11,7 +11,7 @@ settings
 FIRST=10.199.0.3 SECOND=10.199.0.3 CORP=10.199.0.2 DC1=10.20.0.1
 INTERNET_IN=("${BACKEND_IN[@]}")
 start_internet
-spawn dnsmasq "${BACKEND_IN[@]}" dnsmasq --keep-in-foreground --log-facility=- --conf-file=/dev/null --no-resolv \
+spawn dnsmasq "${BACKEND_IN[@]}" dnsmasq --keep-in-foreground --log-facility=- --pid-file= --conf-file=/dev/null --no-resolv \
     --no-hosts --listen-address="$CORP" --bind-interfaces --local=/corp.local/ \
     --host-record="dc1.corp.local,$DC1" --srv-host=_ldap._tcp.corp.local,dc1.corp.local,389
 corp_answers() { [ "$("${BACKEND_IN[@]}" kdig +short +time=1 +retry=0 "@$CORP" dc1.corp.local A)" = "$DC1" ]; }

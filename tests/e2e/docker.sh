@@ -5,7 +5,7 @@
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/names.sh"
 need dockerd docker containerd runc iptables busybox
-own_namespaces --pid
+own_namespaces
 settings
 ! ldd "$(command -v busybox)" >/dev/null 2>&1 || skip "busybox is not static here"
 # Whatever Docker runs on this machine is out of sight, and this one is for others.

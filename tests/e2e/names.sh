@@ -8,10 +8,9 @@
 FIRST=127.0.1.1 SECOND=127.0.1.2
 WWW4=192.0.2.80 WWW6=2001:db8::80
 
-# own_namespaces [--pid]: goes on in namespaces where nothing but lo is; with --pid no process outlives the scenario.
+# own_namespaces: goes on in namespaces where nothing but lo is, and which no process outlives.
 own_namespaces() {
-    local namespaces=(-nm --propagation private)
-    [ "${1:-}" != --pid ] || namespaces+=(--pid --fork --mount-proc --kill-child)
+    local namespaces=(-nm --propagation private --pid --fork --mount-proc --kill-child)
     if [ -z "${TEAL_E2E_OWN:-}" ]; then
         need unshare ip curl
         need_root "network and mount namespaces"
