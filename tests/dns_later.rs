@@ -13,7 +13,7 @@ use std::time::Duration;
 use server::*;
 use support::*;
 use teal::dns::tcp::Limits;
-use teal::dns::{Forward, Outside, Rcode, WayBack, bind};
+use teal::dns::{Forward, Outside, Rcode, Scope, WayBack, bind};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +26,17 @@ type Taken = (Vec<u8>, WayBack);
 struct Kept(Arc<Mutex<Vec<Taken>>>);
 
 impl Forward for Kept {
-    fn forward(&self, query: &Outside<'_>, way_back: WayBack, _: &mut Vec<u8>) -> Option<Rcode> {
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, _: &mut Vec<u8>) -> Option<(Scope, Rcode)> {
         self.0.lock().unwrap().push((query.packet.to_vec(), way_back));
         None
+    }
+
+    fn kept_for(&self, _: &Outside<'_>) -> Option<u32> {
+        None
+    }
+
+    fn flush(&self, _: &[u8]) -> usize {
+        0
     }
 }
 

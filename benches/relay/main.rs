@@ -9,7 +9,10 @@
 //! `libnginx-mod-stream`; one that is missing is named and left out.
 
 mod backend;
+#[path = "../support/figures.rs"]
+mod figures;
 mod load;
+#[path = "../support/machine.rs"]
 mod machine;
 mod proxies;
 mod report;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::figures::{cell, median};
 use crate::load::{Load, Work};
 use crate::machine::{self, Cores};
 use crate::proxies::{Kind, Proxy};
@@ -144,25 +145,4 @@ impl Results {
             "failures": self.failures,
         })
     }
-}
-
-fn median(figures: &[f64]) -> Option<f64> {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        length if length % 2 == 1 => Some(sorted[middle]),
-        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
-}
-
-fn cell(figures: Option<&Vec<f64>>) -> String {
-    let figures = figures.map_or(&[][..], Vec::as_slice);
-    let Some(middle) = median(figures) else { return "–".to_owned() };
-    let (lowest, highest) = figures
-        .iter()
-        .fold((f64::MAX, f64::MIN), |(low, high), figure| (low.min(*figure), high.max(*figure)));
-    let places = usize::from(middle < 100.0);
-    format!("{middle:.places$} ({lowest:.places$}–{highest:.places$})")
 }

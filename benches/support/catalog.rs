@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use teal::model::{
-    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Endpoint, EndpointWeight,
-    ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route,
-    Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
+    AdminSettings, AllowFrom, CacheSettings, Catalog, Color, ColorName, DnsSettings, Endpoint,
+    EndpointWeight, ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName,
+    ReloadSettings, Route, Service, ServiceName, Settings, Source, VipPool, VipSettings, Weight, Zone,
 };
 use teal::state::build::Addresses;
 
@@ -78,6 +78,7 @@ fn settings() -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             forward: ForwardSettings::off(),
+            cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
             log_one_in: None,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Failure;
 use super::context::Context;
-use super::report::{DnsQueryReport, DnsRecordReport};
+use super::report::{DnsFlushReport, DnsQueryReport, DnsRecordReport};
 use crate::dns::{Dns, Scope, Verdict, explain};
 
 /// How long an answer from elsewhere is waited for.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The routes.
 pub fn routes() -> Router<Context> {
-    Router::new().route("/v1/dns/query", post(query))
+    Router::new().route("/v1/dns/query", post(query)).route("/v1/dns/flush", post(flush))
 }
 
 /// The way to the DNS thread.
@@ -51,17 +51,41 @@ pub struct QueryRequest {
     pub from: Option<IpAddr>,
 }
 
+/// What to forget.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlushRequest {
+    /// A name, with everything below it; everything, unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+async fn flush(
+    State(context): State<Context>,
+    body: Result<Json<FlushRequest>, JsonRejection>,
+) -> Result<Json<DnsFlushReport>, Failure> {
+    let Json(request) = body?;
+    let (_, wire) = name_of(request.name.as_deref().unwrap_or("."))?;
+    Ok(Json(DnsFlushReport { flushed: context.dns.dns.forwarder.flush(&wire) }))
+}
+
+/// The name, and its wire format in lower case.
+fn name_of(text: &str) -> Result<(Name, Vec<u8>), Failure> {
+    let mut name =
+        Name::from_ascii(text).map_err(|error| Failure::bad(format!("{text:?} is no name: {error}")))?;
+    name.set_fqdn(true);
+    let wire = name.to_lowercase().to_bytes().map_err(|error| Failure::bad(error.to_string()))?;
+    Ok((name, wire))
+}
+
 async fn query(
     State(context): State<Context>,
     body: Result<Json<QueryRequest>, JsonRejection>,
 ) -> Result<Json<DnsQueryReport>, Failure> {
     let Json(request) = body?;
-    let mut name = Name::from_ascii(&request.name)
-        .map_err(|error| Failure::bad(format!("{:?} is no name: {error}", request.name)))?;
-    name.set_fqdn(true);
+    let (name, wire) = name_of(&request.name)?;
     let kind = kind_of(request.kind.as_deref().unwrap_or("A"))?;
     let packet = packet_of(name.clone(), kind)?;
-    let wire = name.to_lowercase().to_bytes().map_err(|error| Failure::bad(error.to_string()))?;
     let (access, from) = (context.dns.clone(), request.from);
     let asked = access.thread.spawn(async move {
         let asked = access.dns.ask(&packet, from);
@@ -69,11 +93,16 @@ async fn query(
     });
     let internal = |why: String| Failure(StatusCode::INTERNAL_SERVER_ERROR, why);
     let outcome = asked.await.map_err(|error| internal(error.to_string()))?;
-    let (verdict, reply) = outcome.map_or((None, None), |outcome| (Some(outcome.verdict), outcome.reply));
+    let (verdict, kept_for, reply) = outcome
+        .map_or((None, None, None), |outcome| (Some(outcome.verdict), outcome.kept_for, outcome.reply));
     let message = reply.map(|reply| Message::from_vec(&reply)).transpose();
     let message = message.map_err(|error| internal(format!("the reply cannot be read: {error}")))?;
     let snapshot = context.snapshot.load();
     let why = match (verdict, request.from) {
+        _ if kept_for.is_some() => {
+            let age = kept_for.unwrap_or_default();
+            format!("kept from an upstream's answer {age} s ago; `teal dns flush` forgets it")
+        }
         (Some(Verdict::Reply(Scope::Refused, _)), Some(from)) if !may_ask(&context, from) => {
             format!("{from} is not in `[dns] allow_from`")
         }
@@ -81,6 +110,7 @@ async fn query(
     };
     let scope = match verdict {
         Some(Verdict::Reply(scope, _)) => scope.label(),
+        Some(Verdict::Forward(_)) if kept_for.is_some() => Scope::Cache.label(),
         Some(Verdict::Forward(_)) | None => "forwarded",
         Some(Verdict::Drop(_)) => "dropped",
     };

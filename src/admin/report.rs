@@ -300,6 +300,13 @@ pub struct ErrorReport {
     pub error: String,
 }
 
+/// `POST /v1/dns/flush`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsFlushReport {
+    /// Answers that were forgotten.
+    pub flushed: usize,
+}
+
 /// `POST /v1/dns/query`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsQueryReport {

@@ -58,6 +58,19 @@ pub struct DnsArguments {
 pub enum DnsVerb {
     /// Ask as a client would; exits with 1 unless the answer is NOERROR
     Query(DnsQueryArguments),
+    /// Forget what upstreams have answered
+    Flush(DnsFlushArguments),
+}
+
+/// `teal dns flush`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: teal dns flush corp.example")]
+pub struct DnsFlushArguments {
+    /// Only about this name and the names below it
+    pub name: Option<String>,
+    /// Where the daemon is
+    #[command(flatten)]
+    pub daemon: DaemonArguments,
 }
 
 /// `teal dns query`

@@ -2,18 +2,33 @@
 
 use hyper::Method;
 
-use super::args::{DnsArguments, DnsQueryArguments, DnsVerb};
+use super::args::{DnsArguments, DnsFlushArguments, DnsQueryArguments, DnsVerb};
 use super::client::{default_socket, report, request_with};
 use super::exit::Exit;
 use super::print::{print, print_json};
 use super::table::{Align, Table};
-use crate::admin::dns::QueryRequest;
-use crate::admin::report::DnsQueryReport;
+use crate::admin::dns::{FlushRequest, QueryRequest};
+use crate::admin::report::{DnsFlushReport, DnsQueryReport};
 
 /// Asks the running daemon about names.
 pub fn dns(arguments: &DnsArguments) -> Exit {
     match &arguments.verb {
         DnsVerb::Query(arguments) => query(arguments),
+        DnsVerb::Flush(arguments) => flush(arguments),
+    }
+}
+
+fn flush(arguments: &DnsFlushArguments) -> Exit {
+    let socket = arguments.daemon.socket.clone().unwrap_or_else(default_socket);
+    let body = FlushRequest { name: arguments.name.clone() };
+    let report_of: Result<DnsFlushReport, _> = request_with(&socket, Method::POST, "/v1/dns/flush", &body);
+    match report_of {
+        Ok(DnsFlushReport { flushed }) => {
+            let answers = if flushed == 1 { "answer" } else { "answers" };
+            let _ = print(&format!("{flushed} {answers} forgotten on this host\n"));
+            Exit::Done
+        }
+        Err(error) => report(&error),
     }
 }
 

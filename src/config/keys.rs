@@ -49,6 +49,7 @@ pub(super) const DNS: Schema = Schema {
         key("negative_ttl", "\"5s\""),
         key("upstreams", "[\"system\"]"),
         key("forward", "{ \"corp.example\" = { upstreams = [\"192.0.2.53\"] } }"),
+        key("cache", "{ max_bytes = 16777216 }"),
         key("max_forwards", "1000"),
         key("forward_rate_per_source", "\"1000/s\""),
         key("allow_from", "[\"loopback\", \"host\", \"bridges\"]"),
@@ -66,6 +67,20 @@ pub(super) const RECORD: Schema = Schema {
         key("aaaa", "[\"2001:db8::10\"]"),
         key("cname", "\"servicea.local\""),
         key("txt", "[\"some text\"]"),
+    ],
+    later: &[],
+};
+
+pub(super) const CACHE: Schema = Schema {
+    name: "`[dns.cache]`",
+    keys: &[
+        key("max_bytes", "16777216"),
+        key("max_entries", "50000"),
+        key("min_ttl", "\"0s\""),
+        key("max_ttl", "\"1h\""),
+        key("max_negative_ttl", "\"5m\""),
+        key("failure_ttl", "\"2s\""),
+        key("serve_stale", "\"1h\""),
     ],
     later: &[],
 };
@@ -225,9 +240,9 @@ pub(super) const APP: Schema =
     Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 17] = [
-    &ROOT, &DNS, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS, &SERVICE,
-    &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 18] = [
+    &ROOT, &DNS, &CACHE, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS,
+    &SERVICE, &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

@@ -9,6 +9,7 @@
 
 mod address;
 mod app;
+mod cache;
 mod color;
 mod diagnostic;
 mod draft;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::address;
+use super::cache;
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::{Listener, Owner, SettingsDraft};
 use super::forward;
@@ -18,8 +19,8 @@ use super::records;
 use super::scalar::{self, DurationBounds, NameKind, Words};
 use super::walk::{Placed, Table, Value};
 use crate::model::{
-    AdminSettings, AllowFrom, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings,
-    Route, Settings, Source, VipPool, VipSettings, Zone,
+    AdminSettings, AllowFrom, CacheSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings,
+    ReloadSettings, Route, Settings, Source, VipPool, VipSettings, Zone,
 };
 
 const DNS_LISTENERS_MAX: usize = 64;
@@ -46,6 +47,7 @@ pub fn default_settings() -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             forward: forward::default_settings(),
+            cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
             log_one_in: None,
@@ -107,6 +109,9 @@ fn dns(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) {
         draft.settings.dns.negative_ttl = ttl.value;
     }
     forward::read(table, draft, findings);
+    if let Some(table) = get("cache").and_then(|value| value.table(findings)) {
+        cache::read(&table, &mut draft.settings.dns.cache, findings);
+    }
     if let Some(allowed) = get("allow_from").and_then(|value| address::allow_from(&value, findings)) {
         draft.settings.dns.allow_from = allowed;
     }

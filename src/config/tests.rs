@@ -239,8 +239,9 @@ fn the_example_file_shows_every_key_in_its_place() {
     let root: toml::Table = text.parse().expect("TOML");
     let service = &root["services"]["servicea"];
     let records = &root["dns"]["records"];
-    let places: [(&keys::Schema, Vec<&toml::Value>); 16] = [
+    let places: [(&keys::Schema, Vec<&toml::Value>); 17] = [
         (&keys::DNS, vec![&root["dns"]]),
+        (&keys::CACHE, vec![&root["dns"]["cache"]]),
         (&keys::FORWARD, vec![&root["dns"]["forward"]["corp.example"]]),
         (&keys::RECORD, vec![&records["printer.local"], &records["www.local"]]),
         (&keys::VIP, vec![&root["vip"]]),

@@ -50,6 +50,8 @@ pub enum Scope {
     Zone,
     /// What every server knows of names such as `localhost`.
     Special,
+    /// What upstreams have said before.
+    Cache,
     /// Upstreams, or teal's own word about them.
     Forwarded,
     /// Nowhere: not ours to answer, or not for this client.
@@ -60,13 +62,15 @@ pub enum Scope {
 
 impl Scope {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 5] = [Self::Zone, Self::Special, Self::Forwarded, Self::Refused, Self::Invalid];
+    pub const ALL: [Self; 6] =
+        [Self::Zone, Self::Special, Self::Cache, Self::Forwarded, Self::Refused, Self::Invalid];
 
     /// The value of the label `scope`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Zone => "zone",
             Self::Special => "special",
+            Self::Cache => "cache",
             Self::Forwarded => "forwarded",
             Self::Refused => "refused",
             Self::Invalid => "invalid",

@@ -14,6 +14,8 @@ use super::{Dns, source_of};
 pub struct Outcome {
     /// The verdict on it.
     pub verdict: Verdict,
+    /// How many seconds ago it was kept, where it comes out of the cache.
+    pub kept_for: Option<u32>,
     /// The reply; none comes where nobody answers.
     pub reply: Option<Vec<u8>>,
 }
@@ -25,6 +27,7 @@ impl Dns {
         let mut reply = Vec::new();
         let (sender, mut replies) = mpsc::channel(1);
         let (snapshot, host) = (self.snapshot.load_full(), self.host.load_full());
+        let mut kept_for = None;
         let verdict = {
             let allowed = source.map(|source| source_of(source, &snapshot, &host));
             let asked = Asked { transport: Transport::Tcp, source: allowed.unwrap_or(Source::Allowed) };
@@ -34,9 +37,10 @@ impl Dns {
             let source = source.unwrap_or(IpAddr::from([127, 0, 0, 1]));
             let (transport, snapshot, host) = (Transport::Tcp, &*snapshot, &*host);
             let query = Outside { packet, transport, source, domain, snapshot, host };
+            kept_for = self.forwarder.kept_for(&query);
             self.forwarder.forward(&query, WayBack::Tcp(TcpWayBack::new(sender)), &mut Vec::new());
             reply = replies.recv().await.unwrap_or_default();
         }
-        Outcome { verdict, reply: Some(reply).filter(|reply| !reply.is_empty()) }
+        Outcome { verdict, kept_for, reply: Some(reply).filter(|reply| !reply.is_empty()) }
     }
 }

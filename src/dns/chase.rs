@@ -10,7 +10,7 @@ use crate::state::records::{
     pointer_to,
 };
 
-const TYPE_ANY: u16 = 255;
+pub(super) const TYPE_ANY: u16 = 255;
 /// Octets of a record before its data, where its owner is a pointer.
 const POINTED_OCTETS: usize = 12;
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Sender;
 
+use super::answer::Scope;
 use super::batch::{AskedAt, Replies};
 use super::reply::{Rcode, Transport};
 use crate::model::HostNetworks;
@@ -36,8 +37,14 @@ pub struct Outside<'a> {
 pub trait Forward: fmt::Debug + Send + Sync {
     /// Takes a query. Must return at once; `way_back` may be used whenever the reply is there. It never
     /// waits, so how many are under way is bounded here. Over UDP the reply may be in `out` at once, so that it
-    /// leaves with others: then its code is returned, and it is counted by the caller.
-    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<Rcode>;
+    /// leaves with others: then where it came from and its code are returned, and it is counted by the caller.
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)>;
+
+    /// How many seconds ago the answer was kept that the query would get without asking anybody.
+    fn kept_for(&self, query: &Outside<'_>) -> Option<u32>;
+
+    /// Forgets what was kept about a name (wire format, lower case) and the names below it. Says how many answers.
+    fn flush(&self, name: &[u8]) -> usize;
 }
 
 /// Where one reply goes. Dropped without use, it gives up its place, and the client gets nothing.

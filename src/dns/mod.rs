@@ -2,13 +2,13 @@
 //!
 //! `daemon` binds with [`bind()`] and runs [`udp::run`] and [`tcp::run`] with one [`Dns`]. Moving
 //! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
-//! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
 //! three places. What has to be asked elsewhere is handed over ([`later`]), to [`forward`](mod@forward).
 
 pub mod answer;
 pub mod ask;
 mod batch;
 pub mod bind;
+pub mod cache;
 mod chase;
 mod explain;
 pub mod forward;

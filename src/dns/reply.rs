@@ -113,8 +113,12 @@ impl Rcode {
 pub enum ExtendedError {
     /// teal is at one of its own bounds.
     Other = 0,
+    /// The answer is over, and no better one is to be had.
+    StaleAnswer = 3,
     /// The client may not ask.
     Prohibited = 18,
+    /// That there is no such name is over, and no better answer is to be had.
+    StaleNxDomain = 19,
     /// The name is in none of the zones.
     NotAuthoritative = 20,
     /// No upstream has answered in time, or none wants to.

@@ -13,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{Asked, Scope, Verdict, answer};
+use super::answer::{Asked, Verdict, answer};
 use super::batch::{BATCH, Received, Replies, Wildcard};
 use super::later::{Outside, WayBack};
 use super::metrics::{DnsMetrics, Dropped};
@@ -179,8 +179,8 @@ impl Worker {
                 let query = Outside { packet, transport, source, domain, snapshot, host };
                 let (socket, peer, from) = (Arc::clone(&self.socket), datagram.peer, datagram.asked_at);
                 let answered = self.dns.forwarder.forward(&query, WayBack::Udp { socket, peer, from }, reply);
-                if let Some(rcode) = answered {
-                    verdict = Verdict::Reply(Scope::Forwarded, rcode);
+                if let Some((scope, rcode)) = answered {
+                    verdict = Verdict::Reply(scope, rcode);
                 }
             }
             metrics.count(verdict, Transport::Udp);

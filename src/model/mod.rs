@@ -4,6 +4,7 @@
 //! types; a value that exists is valid, so nothing above `config` checks again.
 
 pub mod access;
+pub mod cache;
 pub mod catalog;
 pub mod forward;
 pub mod health;
@@ -15,6 +16,7 @@ pub mod testing;
 pub mod weight;
 
 pub use access::{AllowFrom, HostNetworks, Source};
+pub use cache::CacheSettings;
 pub use catalog::{
     Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, ProxyProtocol, Service,
 };

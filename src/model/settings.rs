@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::access::AllowFrom;
+use super::cache::CacheSettings;
 use super::forward::ForwardSettings;
 use super::name::{RecordName, Zone};
 
@@ -44,6 +45,8 @@ pub struct DnsSettings {
     pub negative_ttl: Duration,
     /// Where names outside the zones are asked.
     pub forward: ForwardSettings,
+    /// How long their answers are remembered.
+    pub cache: CacheSettings,
     /// Who may ask; others get REFUSED.
     pub allow_from: AllowFrom,
     /// Records of the operator's own, each name in one of the zones.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::{AllowFrom, Source};
+use super::cache::CacheSettings;
 use super::catalog::{Catalog, Color, Endpoint, Policy, Port, Service};
 use super::forward::ForwardSettings;
 use super::health::HealthCheck;
@@ -25,6 +26,7 @@ pub fn settings() -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             forward: ForwardSettings::off(),
+            cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
             records: std::collections::BTreeMap::new(),
             log_one_in: None,

@@ -170,7 +170,7 @@ pub const DNS_QUERY_DURATION: Family = Family {
     kind: Kind::Histogram(ANSWER_SECONDS),
     help: "From receiving a query until its answer was handed to the kernel.",
 };
-/// By scope (zone, special, forwarded, refused, invalid), rcode, transport.
+/// By scope (zone, special, cache, forwarded, refused, invalid), rcode, transport.
 pub const DNS_QUERIES: Family =
     counter("teal_dns_queries_total", "Queries answered, by scope, response code and transport.");
 /// No labels.
@@ -181,6 +181,21 @@ pub const DNS_FORWARDS_LIMITED: Family = counter(
     "teal_dns_forwards_limited_total",
     "Queries that got SERVFAIL at once instead of being asked upstream, by reason.",
 );
+/// No labels.
+pub const DNS_CACHE_ENTRIES: Family = gauge("teal_dns_cache_entries", "Answers of upstreams that are kept.");
+/// No labels.
+pub const DNS_CACHE_BYTES: Family = gauge("teal_dns_cache_bytes", "Memory that they take.");
+/// No labels.
+pub const DNS_CACHE_HITS: Family =
+    counter("teal_dns_cache_hits_total", "Queries answered out of the cache, with answers that are good.");
+/// No labels.
+pub const DNS_CACHE_STALE: Family = counter(
+    "teal_dns_cache_stale_total",
+    "Questions answered with answers that are over, because no upstream could.",
+);
+/// No labels.
+pub const DNS_CACHE_MISSES: Family =
+    counter("teal_dns_cache_misses_total", "Queries for names of others that were not in the cache.");
 /// By upstream, transport.
 pub const DNS_UPSTREAM_QUERIES: Family =
     counter("teal_dns_upstream_queries_total", "Questions sent to an upstream, repeated ones included.");
@@ -290,6 +305,11 @@ pub const REMOVABLE: &[Family] = &[
 pub const ORDINARY: &[Family] = &[
     DNS_QUERIES,
     DNS_FORWARDS_IN_FLIGHT,
+    DNS_CACHE_ENTRIES,
+    DNS_CACHE_BYTES,
+    DNS_CACHE_HITS,
+    DNS_CACHE_STALE,
+    DNS_CACHE_MISSES,
     DNS_FORWARDS_LIMITED,
     DNS_DROPPED,
     DNS_LOG_DROPPED,

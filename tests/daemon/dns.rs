@@ -129,7 +129,7 @@ fn upstream(last: u8) -> SocketAddr {
 }
 
 #[test]
-fn names_outside_are_asked_of_the_upstreams_as_they_change() {
+fn names_outside_are_asked_of_the_upstreams_as_they_change_and_kept_until_they_are_flushed() {
     let place = Place::new();
     let (first, second) = (upstream(1), upstream(2));
     let with = |upstream: SocketAddr| {
@@ -145,9 +145,13 @@ fn names_outside_are_asked_of_the_upstreams_as_they_change() {
     let said_status = said(&place.teal(&["status"]));
     assert!(said_status.contains(&format!("upstream {first}: up, ")), "{said_status}");
     let said_query = said(&place.teal(&["dns", "query", "www.example.org"]));
-    assert!(said_query.contains("(forwarded)") && said_query.contains("192.0.2.1"), "{said_query}");
+    assert!(said_query.contains("(cache)") && said_query.contains("192.0.2.1"), "{said_query}");
     place.rename(&with(second));
     place.reload_ok();
+    assert_eq!(teal.resolve("www.example.org"), [Ipv4Addr::new(192, 0, 2, 1)], "a reload keeps it");
+    assert_eq!(teal.metric("teal_dns_cache_entries"), Some(1));
+    assert_eq!(said(&place.teal(&["dns", "flush", "example.com"])), "0 answers forgotten on this host\n");
+    assert_eq!(said(&place.teal(&["dns", "flush"])), "1 answer forgotten on this host\n");
     assert_eq!(teal.resolve("www.example.org"), [Ipv4Addr::new(192, 0, 2, 2)]);
     assert_eq!((teal.metric(&up(first)), teal.metric(&up(second))), (None, Some(1)));
 }

@@ -10,9 +10,10 @@ use tokio::net::TcpStream;
 use crate::server::{Server, ask_tcp, receive, udp_client};
 use crate::support::{Query, Reply, World};
 
-/// The world of [`World::small`] with these upstreams.
+/// The world of [`World::small`] with these upstreams and no cache.
 pub fn world(upstreams: &[SocketAddr]) -> World {
     let mut world = World::small();
+    world.catalog.settings.dns.cache.octets_max = 0;
     world.catalog.settings.dns.forward.upstreams = choices(upstreams);
     world
 }

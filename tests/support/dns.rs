@@ -11,9 +11,10 @@ use std::time::Duration;
 use hickory_proto::op::Message;
 use teal::dns::{Asked, Source, Transport, Verdict, answer};
 use teal::model::{
-    AdminSettings, AllowFrom, Catalog, Color, ColorName, DnsSettings, Domain, Endpoint, EndpointWeight,
-    ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName, ReloadSettings, Route,
-    Service, ServiceName, Settings, Source as AllowedSource, Upstream, VipPool, VipSettings, Weight, Zone,
+    AdminSettings, AllowFrom, CacheSettings, Catalog, Color, ColorName, DnsSettings, Domain, Endpoint,
+    EndpointWeight, ForwardSettings, LimitSettings, MaxConnections, MetricsSettings, Port, PortName,
+    ReloadSettings, Route, Service, ServiceName, Settings, Source as AllowedSource, Upstream, VipPool,
+    VipSettings, Weight, Zone,
 };
 use teal::state::Answers;
 use teal::state::build::Addresses;
@@ -46,6 +47,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(5),
             forward: ForwardSettings::off(),
+            cache: CacheSettings::by_default(),
             allow_from: allow_from.clone(),
             records: BTreeMap::new(),
             log_one_in: None,

@@ -1,5 +1,7 @@
 //! An upstream's answer: checked, freed of what belongs to one exchange, and written for each client.
 
+use std::ops::Range;
+
 use super::super::reply::{
     AA, COPIED, ExtendedError, OPT_OCTETS, OPTION_EXTENDED_ERROR, QR, RA, Rcode, TC, append_opt,
 };
@@ -11,6 +13,8 @@ use crate::state::records::TYPE_SOA;
 const AD: u16 = 0x0020;
 /// Type, class, TTL and length of a record, after its owner.
 const FIXED_OCTETS: usize = 10;
+/// Where the TTL stands in those.
+const TTL_AT: usize = 4;
 /// Octets of extended errors that are passed on: they must fit beside the largest question.
 const ERRORS_OCTETS_MAX: usize = 128;
 /// The bits of the second word that are the RCODE.
@@ -149,6 +153,43 @@ struct Record<'a> {
     rdata: &'a [u8],
 }
 
+/// A record of an [`Answer`].
+#[derive(Debug)]
+pub struct AnswerRecord<'a> {
+    /// Counted from 0: answer, authority, additional.
+    pub section: usize,
+    /// TYPE.
+    pub kind: u16,
+    /// TTL, in seconds, as it stands there.
+    pub ttl: u32,
+    /// Where that is.
+    pub ttl_at: usize,
+    /// RDATA.
+    pub rdata: &'a [u8],
+}
+
+impl Answer {
+    /// Its records, in order. `None` where one does not end where it says, after which nothing follows.
+    pub fn each_record(&self) -> impl Iterator<Item = Option<AnswerRecord<'_>>> {
+        let sections =
+            self.counts.iter().enumerate().flat_map(|(section, count)| (0..*count).map(move |_| section));
+        let mut walk = Walk { packet: &self.records, at: 0 };
+        let mut is_broken = false;
+        sections.map_while(move |section| {
+            if is_broken {
+                return None;
+            }
+            let record = walk.record().and_then(|Record { kind, rdata, .. }| {
+                let ttl_at = walk.at - rdata.len() - FIXED_OCTETS + TTL_AT;
+                let ttl = u32::from_be_bytes(*walk.packet.get(ttl_at..)?.first_chunk()?);
+                Some(AnswerRecord { section, kind, ttl, ttl_at, rdata })
+            });
+            is_broken = record.is_none();
+            Some(record)
+        })
+    }
+}
+
 /// Goes from record to record.
 struct Walk<'a> {
     packet: &'a [u8],
@@ -185,17 +226,16 @@ fn skip_name(packet: &[u8], begin: usize) -> Option<usize> {
 }
 
 /// Writes the reply to one client to `out`, which is emptied: its ID, its question letter by letter, what
-/// fits of the records, and an OPT if it sent one. Says the code that the client sees.
+/// fits of the records, and an OPT if it sent one.
 ///
 /// Records are left out from the end, whole ones. TC says so, unless only additional ones were (RFC 2181 §9).
-pub fn write_reply(query: &Query, answer: &Answer, out: &mut Vec<u8>) -> Rcode {
+pub fn write_reply<Q: AsRef<[u8]>>(query: &Query<Q>, answer: &Answer, out: &mut Vec<u8>) -> Written {
+    let question = query.question.as_ref();
     let errors: &[u8] = if query.opt.is_some() { &answer.errors } else { &[] };
     let opt_octets = query.opt.map_or(0, |_| OPT_OCTETS + errors.len());
-    let records_max = query
-        .transport
-        .octets_max(query.opt)
-        .saturating_sub(HEADER_OCTETS + query.question.len() + opt_octets);
-    let (octets, counts) = fitting(query, answer, records_max);
+    let records_max =
+        query.transport.octets_max(query.opt).saturating_sub(HEADER_OCTETS + question.len() + opt_octets);
+    let (octets, counts) = fitting(answer, records_max);
     let is_cut = counts[..2] != answer.counts[..2];
     let mut flags = QR | RA | (query.flags & COPIED) | (answer.rcode & RCODE);
     if is_cut || answer.truncated {
@@ -209,36 +249,44 @@ pub fn write_reply(query: &Query, answer: &Answer, out: &mut Vec<u8>) -> Rcode {
     for word in [query.id, flags, 1, counts[0], counts[1], additionals] {
         out.extend_from_slice(&word.to_be_bytes());
     }
-    out.extend_from_slice(&query.question);
+    out.extend_from_slice(question);
+    let records_at = out.len();
     out.extend_from_slice(&answer.records[..octets]);
     if let Some(opt) = query.opt {
         append_opt(out, answer.rcode, opt.dnssec_ok, errors);
     }
-    match answer.rcode {
+    let rcode = match answer.rcode {
         NO_ERROR => Rcode::NoError,
         NX_DOMAIN => Rcode::NxDomain,
         YX_DOMAIN => Rcode::YxDomain,
         _ => Rcode::ServFail,
-    }
+    };
+    Written { rcode, records: records_at..records_at + octets }
+}
+
+/// What [`write_reply`] has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The code that the client sees.
+    pub rcode: Rcode,
+    /// Where the records are.
+    pub records: Range<usize>,
 }
 
 /// How many octets of the records, and how many of each section, fit into `octets_max`.
-fn fitting(query: &Query, answer: &Answer, octets_max: usize) -> (usize, [u16; 3]) {
+fn fitting(answer: &Answer, octets_max: usize) -> (usize, [u16; 3]) {
     if answer.records.len() <= octets_max {
         return (answer.records.len(), answer.counts);
     }
-    // Rare: the records are walked in a message that is put together for it.
-    let records_at = HEADER_OCTETS + query.question.len();
-    let packet = [&[0; HEADER_OCTETS], &*query.question, &*answer.records].concat();
-    let mut walk = Walk { packet: &packet, at: records_at };
+    let mut walk = Walk { packet: &answer.records, at: 0 };
     let (mut octets, mut counts) = (0, [0; 3]);
     for (kept, count) in counts.iter_mut().zip(answer.counts) {
         for _ in 0..count {
-            let fits = walk.record().is_some() && walk.at - records_at <= octets_max;
+            let fits = walk.record().is_some() && walk.at <= octets_max;
             if !fits {
                 return (octets, counts);
             }
-            octets = walk.at - records_at;
+            octets = walk.at;
             *kept += 1;
         }
     }

@@ -15,6 +15,7 @@ mod outbox;
 pub mod policy;
 pub mod question;
 pub mod rate;
+mod recall;
 mod routes;
 mod stream;
 pub mod system;
@@ -33,10 +34,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Scope, Verdict};
 use super::batch::Received as Batch;
+use super::cache::Cache;
 use super::later::{Forward, Outside, WayBack};
 use super::metrics::DnsMetrics;
-use super::reply::Rcode;
-use crate::model::{DnsSettings, ForwardSettings, HostNetworks};
+use super::reply::{Rcode, Transport};
+use crate::model::{CacheSettings, DnsSettings, ForwardSettings, HostNetworks};
 use crate::state::{Problems, Snapshot};
 use crate::telemetry::Series;
 
@@ -45,7 +47,7 @@ use lane::{Asked, Lane};
 use looping::LoopTests;
 use metrics::ForwardMetrics;
 use outbox::Outbox;
-use question::Query;
+use question::{KEY_OCTETS_MAX, Query};
 use rate::RateLimit;
 use routes::{Material, Own, Routes};
 use turn::{PROBLEMS, Turn, subject};
@@ -77,6 +79,7 @@ pub struct Forwarder {
 /// Everything that changes.
 struct Inner {
     flights: Flights,
+    cache: Cache,
     routes: Routes,
     settings: ForwardSettings,
     /// The snapshot that the routes are made of.
@@ -127,7 +130,7 @@ pub struct UpstreamStatus {
 }
 
 impl Forward for Arc<Forwarder> {
-    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<Rcode> {
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)> {
         let mut turn = Turn::begin(self, Instant::now());
         let snapshot = query.snapshot;
         if turn.inner().generation != Some(snapshot.generation) {
@@ -135,20 +138,32 @@ impl Forward for Arc<Forwarder> {
             turn.inner().generation = Some(snapshot.generation);
         }
         let asked = Query::read(query.packet, query.transport)?;
-        let answered = turn.ask(asked, query.domain, (way_back, query.source));
+        if let Some(rcode) = turn.recall(&asked, out) {
+            turn.end();
+            return self.give((Scope::Cache, rcode), way_back, out);
+        }
+        let answered = turn.ask(asked.to_owned(), query.domain, (way_back, query.source));
         if let Some(outbox) = turn.end() {
             // Others were waiting for the same upstream, which is out.
             let this = Arc::clone(self);
             tokio::spawn(async move { this.deliver(Some(outbox)).await });
         }
         let (waiter, answer) = answered?;
-        let rcode = message::write_reply(&waiter.query, &answer, out);
-        if let WayBack::Tcp(way_back) = waiter.to {
-            self.dns_metrics.count(Verdict::Reply(Scope::Forwarded, rcode), query.transport);
-            way_back.send(out.clone());
-            return None;
-        }
-        Some(rcode)
+        let rcode = message::write_reply(&waiter.query, &answer, out).rcode;
+        self.give((Scope::Forwarded, rcode), waiter.to, out)
+    }
+
+    fn kept_for(&self, query: &Outside<'_>) -> Option<u32> {
+        let mut space = [0; KEY_OCTETS_MAX];
+        let asked = Query::read(query.packet, query.transport)?;
+        self.lock().cache.age(asked.key_in(&mut space), Instant::now())
+    }
+
+    fn flush(&self, name: &[u8]) -> usize {
+        let mut inner = self.lock();
+        let flushed = inner.cache.flush(name);
+        self.metrics.cache(inner.cache.size());
+        flushed
     }
 }
 
@@ -157,6 +172,7 @@ impl Forwarder {
     pub fn new(dns_metrics: DnsMetrics, series: Arc<Series>, problems: Problems) -> Self {
         let inner = Inner {
             flights: Flights::default(),
+            cache: Cache::new(CacheSettings::by_default()),
             routes: Routes::default(),
             settings: ForwardSettings::off(),
             generation: None,
@@ -185,6 +201,19 @@ impl Forwarder {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives a reply that is in `out` at once: over UDP it leaves with others.
+    fn give(
+        &self,
+        (scope, rcode): (Scope, Rcode),
+        way_back: WayBack,
+        out: &mut Vec<u8>,
+    ) -> Option<(Scope, Rcode)> {
+        let WayBack::Tcp(way_back) = way_back else { return Some((scope, rcode)) };
+        self.dns_metrics.count(Verdict::Reply(scope, rcode), Transport::Tcp);
+        way_back.send(std::mem::take(out));
+        None
+    }
+
     /// What the host's resolv.conf says now.
     pub fn set_system(&self, servers: Vec<SocketAddr>) {
         let mut inner = self.lock();
@@ -200,6 +229,7 @@ impl Forwarder {
         let material = Material { settings: dns, system: &inner.system, host, series: &self.series };
         let (routes, own) = inner.routes.build(&material);
         inner.settings = dns.forward.clone();
+        inner.cache.set(&dns.cache);
         let now = Instant::now();
         let looping = routes.groups().flat_map(|(_, group)| &group.upstreams);
         let looping = looping.filter(|upstream| upstream.condition(now).is_looping);

@@ -25,11 +25,11 @@ impl Outbox {
         match to {
             WayBack::Udp { socket, peer, from } => {
                 let buffer = self.replies(&socket).next(peer, from);
-                message::write_reply(query, answer, buffer)
+                message::write_reply(query, answer, buffer).rcode
             }
             WayBack::Tcp(way_back) => {
                 let mut reply = Vec::new();
-                let rcode = message::write_reply(query, answer, &mut reply);
+                let rcode = message::write_reply(query, answer, &mut reply).rcode;
                 way_back.send(reply);
                 rcode
             }

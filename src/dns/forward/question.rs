@@ -19,26 +19,26 @@ const KEY_CHECKING_DISABLED: u8 = 2;
 /// Octets of a key at most.
 pub const KEY_OCTETS_MAX: usize = NAME_OCTETS_MAX + FIXED_OCTETS + 1;
 
-/// A client's query, as far as its own reply depends on it.
+/// A client's query, as far as its own reply depends on it. Borrowed from the packet until it has to wait.
 #[derive(Debug, Clone)]
-pub struct Query {
+pub struct Query<Q = Arc<[u8]>> {
     /// Copied into the reply.
     pub id: u16,
     /// The second word of its header.
     pub flags: u16,
     /// Name, type and class as sent: the reply has the client's own upper and lower case.
-    pub question: Arc<[u8]>,
+    pub question: Q,
     /// What it said about EDNS.
     pub opt: Option<Opt>,
     /// Bounds the reply.
     pub transport: Transport,
 }
 
-impl Query {
+impl<'a> Query<&'a [u8]> {
     /// Reads a query that [`super::super::answer()`] has given to upstreams.
-    pub fn read(packet: &[u8], transport: Transport) -> Option<Self> {
+    pub fn read(packet: &'a [u8], transport: Transport) -> Option<Self> {
         let header = Header::read(packet)?;
-        let question: Arc<[u8]> = Question::read(packet)?.bytes.into();
+        let question = Question::read(packet)?.bytes;
         let opt = match rest_of(packet, HEADER_OCTETS + question.len(), &header) {
             Rest::Plain(opt) => opt,
             // With records that queries do not have; it has been judged before.
@@ -47,8 +47,30 @@ impl Query {
         Some(Self { id: header.id, flags: header.flags, question, opt, transport })
     }
 
+    /// The same, to be kept.
+    pub fn to_owned(&self) -> Query {
+        let Self { id, flags, question, opt, transport } = *self;
+        Query { id, flags, question: question.into(), opt, transport }
+    }
+}
+
+impl<Q: AsRef<[u8]>> Query<Q> {
     /// What it shares with other queries.
     pub fn key(&self) -> Key {
+        Key(self.key_in(&mut [0; KEY_OCTETS_MAX]).into())
+    }
+
+    /// The octets of its [`Key`], in `space`.
+    pub fn key_in<'s>(&self, space: &'s mut [u8; KEY_OCTETS_MAX]) -> &'s [u8] {
+        let question = self.question.as_ref();
+        let octets = &mut space[..=question.len()];
+        octets[..question.len()].copy_from_slice(question);
+        octets[..question.len().saturating_sub(FIXED_OCTETS)].make_ascii_lowercase();
+        octets[question.len()] = self.bits();
+        octets
+    }
+
+    fn bits(&self) -> u8 {
         let mut bits = 0;
         if self.opt.is_some_and(|opt| opt.dnssec_ok) {
             bits |= KEY_DNSSEC_OK;
@@ -56,7 +78,7 @@ impl Query {
         if self.flags & CD != 0 {
             bits |= KEY_CHECKING_DISABLED;
         }
-        Key(Arc::from([bits])).with_question(&self.question)
+        bits
     }
 
     /// Whether the client understands AD in its reply (RFC 6840 §5.7, §5.8).
@@ -82,6 +104,11 @@ impl Key {
     /// The name in wire format and lower case.
     pub fn name(&self) -> &[u8] {
         &self.0[..self.0.len() - FIXED_OCTETS - 1]
+    }
+
+    /// How much memory it takes, counting what it shares with its copies.
+    pub fn octets(&self) -> usize {
+        self.0.len()
     }
 
     /// Name, type and class.

@@ -26,9 +26,9 @@ use super::{Forwarder, Inner};
 
 /// One step.
 pub(super) struct Turn<'a> {
-    forwarder: &'a Arc<Forwarder>,
+    pub(super) forwarder: &'a Arc<Forwarder>,
     inner: MutexGuard<'a, Inner>,
-    now: Instant,
+    pub(super) now: Instant,
     outbox: Outbox,
 }
 
@@ -57,8 +57,7 @@ impl<'a> Turn<'a> {
         &mut self.inner
     }
 
-    /// A client's query. It waits, or is given back with its answer. Whoever can answer without asking an
-    /// upstream belongs here, before anything else.
+    /// A client's query. It waits, or is given back with its answer.
     pub(super) fn ask(
         &mut self,
         query: Query,
@@ -356,7 +355,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Takes a question out of flight. Every answer of an upstream, and every failure, passes here once, with
-    /// its question: whoever keeps answers belongs here.
+    /// its question, and is remembered.
     fn take(&mut self, id: FlightId) -> Option<(Flight, Answer)> {
         let mut flight = self.inner.flights.remove(id)?;
         let answer = flight.take_best().unwrap_or_else(|| {
@@ -367,6 +366,7 @@ impl<'a> Turn<'a> {
             };
             Answer::failure(error)
         });
+        let answer = self.keep(&flight.key, answer);
         Some((flight, answer))
     }
 

@@ -10,9 +10,9 @@ use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 /// The cores that the two sides run on.
 #[derive(Debug, Clone, Copy)]
 pub struct Cores {
-    /// Load and backend.
+    /// The load, and what answers behind the measured process.
     pub load: usize,
-    /// The proxy.
+    /// The measured process.
     pub proxy: usize,
     /// Cores that this process may use.
     pub usable: usize,
