@@ -24,13 +24,10 @@ edition() {
 edition 0 >"$CONFIG"
 start_teal
 c_clients
-{
-    printf '%s A\n' web.local blue.web.local edition.local
-    printf '%s AAAA\n' web.local
-    echo "edition.local TXT"
-    names 2000 reload | sed 's/$/ A/'
-} >"$WORK/mixed"
-for _ in $(seq 2000); do echo "web.local A"; done >>"$WORK/mixed"
+# Names outside are asked once each, so that no answer is a kept one.
+names $((DURATION * 5000)) reload | awk '
+    BEGIN { count = split("web.local A,blue.web.local A,web.local AAAA,edition.local TXT,edition.local A", own, ",") }
+    { print $1, "A"; print own[NR % count + 1] }' >"$WORK/mixed"
 
 spawn perf dnsperf -s 127.0.0.1 -d "$WORK/mixed" -Q 10000 -l "$DURATION" -t 5 -v
 PERF=$SPAWNED
