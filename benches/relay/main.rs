@@ -125,7 +125,12 @@ fn measure(
     (work, proxy): (Work, &Proxy),
     cores: &Cores,
 ) -> Result<Option<f64>, String> {
-    if proxy.kind == Kind::Direct && work != Work::Latency {
+    let has_no_meaning = match proxy.kind {
+        Kind::Direct => work != Work::Latency,
+        Kind::Large => work != Work::Short,
+        Kind::Teal | Kind::Haproxy | Kind::Nginx => false,
+    };
+    if has_no_meaning {
         return Ok(None);
     }
     if work == Work::Idle {

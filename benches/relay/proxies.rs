@@ -2,6 +2,7 @@
 //!
 //! All do the same job: two backends with weights 97 and 3, one thread, no log per connection.
 
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -25,6 +26,8 @@ const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 pub enum Kind {
     /// This repository's binary
     Teal,
+    /// The same with 2,000 services; short connections only
+    Large,
     /// Debian's haproxy
     Haproxy,
     /// Debian's nginx with libnginx-mod-stream
@@ -35,13 +38,14 @@ pub enum Kind {
 
 impl Kind {
     /// In the order of the table.
-    pub const ALL: [Self; 4] = [Self::Teal, Self::Haproxy, Self::Nginx, Self::Direct];
+    pub const ALL: [Self; 5] = [Self::Teal, Self::Large, Self::Haproxy, Self::Nginx, Self::Direct];
 }
 
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Teal => "teal",
+            Self::Large => "teal, 2,000 services",
             Self::Haproxy => "HAProxy",
             Self::Nginx => "nginx",
             Self::Direct => "direct",
@@ -80,7 +84,8 @@ impl Proxy {
                 let (address, version) = (backend.blue, String::new());
                 return Ok(Self { kind, version, address, child: None, processes: vec![], _folder: folder });
             }
-            Kind::Teal => plan_teal(folder.path(), backend),
+            Kind::Teal => plan_teal(folder.path(), backend, FEW_SERVICES),
+            Kind::Large => plan_teal(folder.path(), backend, MANY_SERVICES),
             Kind::Haproxy => plan_haproxy(folder.path(), backend),
             Kind::Nginx => plan_nginx(folder.path(), backend),
         };
@@ -185,13 +190,18 @@ fn version(program: &str, argument: &str) -> Option<String> {
     Some(known.to_owned())
 }
 
-fn plan_teal(folder: &Path, backend: Backend) -> Result<Plan, String> {
+/// Services beside the one that is measured.
+const FEW_SERVICES: usize = 9;
+const MANY_SERVICES: usize = 1999;
+
+fn plan_teal(folder: &Path, backend: Backend, services: usize) -> Result<Plan, String> {
     let (port, dns, metrics) = (free_port()?, free_port()?, free_port()?);
     let config = folder.join("teal.toml");
     let socket = folder.join("admin.sock");
-    let text = format!(
+    let mut text = format!(
         r#"[dns]
 listen = ["127.0.0.1:{dns}"]
+upstreams = []
 [vip]
 pool = "127.80.0.0/16"
 [metrics]
@@ -215,6 +225,16 @@ endpoints = ["{green}"]
         blue = backend.blue.ip(),
         green = backend.green.ip(),
     );
+    for index in 0..services {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "[services.other{index}]\nports = [{{ listen = {port}, target = {target} }}]\n\
+             colors.blue = {{ weight = 1, endpoints = [\"{blue}\"] }}",
+            target = backend.blue.port(),
+            blue = backend.blue.ip(),
+        );
+    }
     write(&config, &text)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_teal"));
     command.arg("run").arg("--config").arg(&config).arg("--state-dir").arg(folder.join("state"));

@@ -82,12 +82,13 @@ impl Routes {
     ) -> Arc<Group> {
         let mut group: Vec<Arc<Upstream>> = Vec::new();
         let addresses = choices.iter().flat_map(|choice| match choice {
-            model::Upstream::System => material.system.to_vec(),
-            model::Upstream::At(address) => vec![*address],
+            model::Upstream::System => material.system.iter().map(|address| (*address, false)).collect(),
+            model::Upstream::At(address) => vec![(*address, true)],
         });
-        for address in addresses {
+        for (address, is_named) in addresses {
             if is_own(address, &material.settings.listen, material.host) {
-                own.push(Own(address));
+                // A host that asks teal names it in its resolv.conf, as it should.
+                own.extend(is_named.then_some(Own(address)));
             } else if group.len() < CANDIDATES_MAX && !group.iter().any(|known| known.address == address) {
                 let upstream =
                     upstreams.entry(address).or_insert_with(|| match self.upstreams.get(&address) {
