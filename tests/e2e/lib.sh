@@ -131,11 +131,14 @@ settings() {
 }
 
 # head_of_config: everything but services. Ends inside [defaults].
-head_of_config() {
+head_of_config() { head_with_dns "$DNS_PORT" "upstreams = []"; }
+
+# head_with_dns PORT KEYS: the same with DNS at that port and these further keys in [dns].
+head_with_dns() {
     cat <<END
 [dns]
-listen = ["127.0.0.1:$DNS_PORT"]
-upstreams = []
+listen = ["127.0.0.1:$1"]
+$2
 [vip]
 pool = "$POOL_NET.0.0/16"
 [metrics]

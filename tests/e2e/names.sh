@@ -82,21 +82,9 @@ outside_answers() { [ "$("${INTERNET_IN[@]}" kdig +short +time=1 +retry=0 "@$SEC
 head_of_names() {
     local upstreams
     printf -v upstreams '"%s", ' "$@"
-    cat <<END
-[dns]
-listen = ["127.0.0.1:53"]
-upstreams = [${upstreams%, }]
+    head_with_dns 53 "upstreams = [${upstreams%, }]
 max_forwards = 1000
-forward_rate_per_source = "off"
-[vip]
-pool = "$POOL_NET.0.0/16"
-[metrics]
-listen = "127.0.0.1:$METRICS_PORT"
-[admin]
-socket = "$SOCKET"
-[defaults]
-health = { kind = "none" }
-END
+forward_rate_per_source = \"off\""
 }
 
 # c_clients: builds lookup.c with glibc, and with musl where that is here.
