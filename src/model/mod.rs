@@ -10,6 +10,7 @@ pub mod forward;
 pub mod health;
 pub mod limits;
 pub mod name;
+pub mod release;
 pub mod settings;
 #[doc(hidden)]
 pub mod testing;

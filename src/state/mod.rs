@@ -27,6 +27,7 @@ pub mod ports;
 pub mod problems;
 pub mod reasons;
 pub mod records;
+pub mod release;
 pub mod slow_start;
 pub mod snapshot;
 mod special;
