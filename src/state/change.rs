@@ -8,7 +8,7 @@ use super::journal::{Event, Journal, JournalError};
 use super::order::{Journaling, Order, Unknown, plan};
 use super::overrides::{Cause, Edit};
 use super::snapshot::{EndpointState, PortState, ServiceState, Snapshot};
-use super::writer::{Now, Writer};
+use super::writer::{Base, Now, Writer};
 use crate::model::{ColorName, ServiceName, Weight};
 use crate::telemetry::names::{JOURNAL_DAMAGED, JOURNAL_UNRECORDED};
 
@@ -83,7 +83,8 @@ impl Writer {
 
     async fn take_effect(&mut self, before: &Snapshot, edits: &[Edit], cause: &Cause, now: Now) {
         self.overrides.apply(edits, cause);
-        let next = override_again(before, &self.overrides, &self.base.live, self.base.rotation);
+        let Base { live, rotation, .. } = &self.base;
+        let next = override_again(before, &self.overrides, &before.releases, live, *rotation);
         self.swap_overrides(before, &Arc::new(next), now.instant).await;
         for edit in edits {
             tracing::info!(who = %cause.actor, why = cause.why, "{edit}");

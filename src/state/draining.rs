@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::connections::Connection;
+use super::connections::{Connection, Why};
 use super::live::{Live, LivingEndpoint};
 use super::snapshot::Snapshot;
 use crate::model::{ColorName, ServiceName};
@@ -11,8 +11,10 @@ use crate::model::{ColorName, ServiceName};
 /// Why no connection follows those that an endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrainCause {
-    /// Its color has weight 0: nobody ends them, and those that came by another way are not meant.
+    /// Its color has weight 0: nobody ends them, and those that came by a preview name or a fallback are not meant.
     Weight,
+    /// The same while a release is open: nor are those that came by a lane.
+    WeightInRelease,
     /// The operator took it out of use.
     Disabled,
     /// The configuration no longer names it.
@@ -23,7 +25,7 @@ impl DrainCause {
     /// In a word.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Weight => "weight 0",
+            Self::Weight | Self::WeightInRelease => "weight 0",
             Self::Disabled => "disabled",
             Self::Removed => "removed",
         }
@@ -31,7 +33,11 @@ impl DrainCause {
 
     /// Whether it is about a connection.
     fn concerns(self, connection: &Connection) -> bool {
-        self != Self::Weight || connection.why.is_by_weight()
+        match self {
+            Self::Weight => connection.why.is_by_weight() || connection.why == Why::Lane,
+            Self::WeightInRelease => connection.why.is_by_weight(),
+            Self::Disabled | Self::Removed => true,
+        }
     }
 }
 
@@ -61,10 +67,14 @@ pub fn cause(snapshot: &Snapshot, endpoint: &LivingEndpoint) -> Option<DrainCaus
     let address = endpoint.live.address;
     let port = snapshot.port(&endpoint.service, endpoint.port);
     let color = port.and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
+    let by_weight = match port {
+        Some((service, _)) if service.inbound.lanes.is_some() => DrainCause::WeightInRelease,
+        _ => DrainCause::Weight,
+    };
     let state = color.and_then(|color| color.endpoints.iter().find(|endpoint| endpoint.address == address));
     match (color, state) {
         (_, Some(state)) if !state.is_enabled() => Some(DrainCause::Disabled),
-        (Some(color), Some(_)) => color.weight.is_zero().then_some(DrainCause::Weight),
+        (Some(color), Some(_)) => color.weight.is_zero().then_some(by_weight),
         _ => Some(DrainCause::Removed),
     }
 }

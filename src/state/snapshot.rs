@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use super::answers::Answers;
 use super::color::{ColorLive, PortLive};
 use super::health::HealthState;
+use super::lanes::{Inbound, OpenReleases};
 use super::live::EndpointLive;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, ServiceOverrides};
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceName, Arc<ServiceState>>,
     /// What DNS says about all of their names.
     pub answers: Arc<Answers>,
+    /// Releases that are open, for lanes.
+    pub releases: OpenReleases,
 }
 
 /// A service with its addresses and live facts.
@@ -49,6 +52,8 @@ pub struct ServiceState {
     pub ports: Vec<PortState>,
     /// What is set at run time; weights and admissions in `ports` have it in them already.
     pub overrides: ServiceOverrides,
+    /// Who calls it in a lane, and who may call it at all.
+    pub inbound: Inbound,
 }
 
 /// One port of a service: the unit that the split is exact for.

@@ -33,6 +33,7 @@ pub(super) fn next_snapshot(
         answers,
         live: &base.live,
         rotation: base.rotation,
+        releases: before.map(|before| Arc::clone(&before.releases)).unwrap_or_default(),
     };
     build_with(&parts, overrides, before)
 }

@@ -1,24 +1,65 @@
 //! Random services, and random changes of them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use teal::model::testing::{color, service};
+use teal::model::testing::{catalog, color, service};
 use teal::model::{
-    ActiveCheck, Affinity, Balance, CheckKind, Color, ColorName, Endpoint, EndpointWeight, HealthCheck,
-    OnAllDown, OnColorDown, Outlier, Policy, Port, Service, Weight,
+    ActiveCheck, Affinity, App, AppName, Balance, Catalog, CheckKind, Color, ColorName, Endpoint,
+    EndpointWeight, HealthCheck, LaneMode, OnAllDown, OnColorDown, Outlier, Policy, Port, Service,
+    ServiceName, Weight,
 };
+use teal::state::{OpenRelease, Sides};
 
 use crate::dice::Dice;
 
+const APP: &str = "shop";
 const COLORS: [&str; 5] = ["amber", "blue", "cyan", "green", "red"];
 pub const PORTS: [u16; 2] = [80, 81];
 
-/// A backend; few, so that colors often share one.
-pub fn backend(dice: &mut Dice) -> IpAddr {
-    IpAddr::from([10, 0, 0, u8::try_from(1 + dice.below(6)).expect("small")])
+/// Backends that there are, over all services.
+const BACKENDS: u64 = 10;
+
+/// A backend; few, so that colors often share one. Two services share two of them.
+fn backend(dice: &mut Dice, service: &str) -> IpAddr {
+    let first = if service == "a" { 1 } else { 5 };
+    IpAddr::from([10, 0, 0, u8::try_from(first + dice.below(6)).expect("small")])
+}
+
+/// Somebody who connects: half of them are backends.
+pub fn client(dice: &mut Dice) -> IpAddr {
+    let is_backend = dice.chance(50);
+    let host = u8::try_from(1 + dice.below(BACKENDS)).expect("small");
+    if is_backend { IpAddr::from([10, 0, 0, host]) } else { IpAddr::from([192, 0, 2, host]) }
+}
+
+/// An app of these services with these lanes.
+pub fn catalog_of(services: &[Service], lanes: LaneMode) -> Catalog {
+    let mut catalog = catalog(services.to_vec());
+    let services = catalog.services.keys().cloned().collect();
+    catalog.apps.insert(AppName::parse(APP).expect("a name"), App { services, lanes });
+    catalog
+}
+
+/// What the app says.
+pub fn lane_mode(dice: &mut Dice) -> LaneMode {
+    *dice.pick(&[LaneMode::Off, LaneMode::Prefer, LaneMode::Prefer, LaneMode::Require])
+}
+
+/// A release of most services that have two colors, between any two of them.
+pub fn release<'s>(dice: &mut Dice, services: impl Iterator<Item = &'s Service>) -> OpenRelease {
+    let mut members = BTreeMap::new();
+    for service in services {
+        let mut color = || dice.pick(&service.colors).name.clone();
+        let (from, to) = (color(), color());
+        if from != to && dice.chance(90) {
+            members.insert(service.name.clone(), Sides { from, to });
+        }
+    }
+    OpenRelease { app: AppName::parse(APP).expect("a name"), members }
 }
 
 /// A weight: 0 often, round ones and small ones mostly.
@@ -33,10 +74,10 @@ pub fn weight(dice: &mut Dice) -> i64 {
     })
 }
 
-fn endpoints(dice: &mut Dice) -> Vec<Endpoint> {
+fn endpoints(dice: &mut Dice, service: &str) -> Vec<Endpoint> {
     let mut endpoints = Vec::<Endpoint>::new();
     for _ in 0..=dice.below(3) {
-        let ip = backend(dice);
+        let ip = backend(dice, service);
         if endpoints.iter().all(|endpoint| endpoint.ip != ip) {
             let weight = EndpointWeight::new(i64::from(dice.between(1, 3))).expect("a weight");
             endpoints.push(Endpoint { ip, port: None, weight });
@@ -45,10 +86,10 @@ fn endpoints(dice: &mut Dice) -> Vec<Endpoint> {
     endpoints
 }
 
-fn random_color(dice: &mut Dice, name: &str) -> Color {
+fn random_color(dice: &mut Dice, service: &str, name: &str) -> Color {
     let weight = weight(dice);
     let mut color = color(name, weight, &[SocketAddr::from(([10, 0, 0, 1], 1))]);
-    color.endpoints = endpoints(dice);
+    color.endpoints = endpoints(dice, service);
     color.max_connections = few(dice);
     color
 }
@@ -61,7 +102,7 @@ fn few(dice: &mut Dice) -> Option<NonZeroU32> {
 /// A service with some colors.
 pub fn random_service(dice: &mut Dice, name: &str) -> Service {
     let names = (0..=dice.below(4)).map(|_| *dice.pick(&COLORS)).collect::<std::collections::BTreeSet<_>>();
-    let colors = names.iter().map(|name| random_color(dice, name)).collect();
+    let colors = names.iter().map(|color| random_color(dice, name, color)).collect();
     let mut service = service(name, PORTS[0], colors);
     if dice.chance(40) {
         let port = Port { listen: PORTS[1], target: 10, name: None, expose: Vec::new() };
@@ -69,6 +110,10 @@ pub fn random_service(dice: &mut Dice, name: &str) -> Service {
     }
     service.policy = policy(dice);
     set_fallbacks(dice, &mut service);
+    let (other, calls) = if name == "a" { ("b", 20) } else { ("a", 80) };
+    if dice.chance(calls) {
+        service.depends_on.push(ServiceName::parse(other).expect("a name"));
+    }
     service
 }
 
@@ -116,7 +161,7 @@ pub fn edit(dice: &mut Dice, service: &mut Service) {
     let index = dice.index(service.colors.len());
     match dice.below(12) {
         0..4 => service.colors[index].weight = Weight::new(weight(dice)).expect("a weight"),
-        4..6 => service.colors[index].endpoints = endpoints(dice),
+        4..6 => service.colors[index].endpoints = endpoints(dice, service.name.as_str()),
         6 => service.colors[index].endpoints.reverse(),
         7 => set_fallbacks(dice, service),
         8 => service.policy = policy(dice),
@@ -130,7 +175,8 @@ pub fn edit(dice: &mut Dice, service: &mut Service) {
         _ => {
             let name = *dice.pick(&COLORS);
             if service.colors.iter().all(|color| color.name.as_str() != name) {
-                service.colors.push(random_color(dice, name));
+                let color = random_color(dice, service.name.as_str(), name);
+                service.colors.push(color);
                 service.colors.sort_by(|a, b| a.name.cmp(&b.name));
             }
         }
