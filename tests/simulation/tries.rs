@@ -31,6 +31,8 @@ pub struct TripOracle {
     is_fallback: bool,
     retries_left: u32,
     tried: Vec<(ColorName, SocketAddr)>,
+    /// Whether it left its lane while all weights were 0, so that nobody could be chosen.
+    is_refused: bool,
     /// How many of them were in a lane that the connection has left for another color.
     in_lane: usize,
     unanswered: Vec<(ColorName, SocketAddr)>,
@@ -52,6 +54,7 @@ impl TripOracle {
             is_fallback: false,
             retries_left: retries,
             tried: Vec::new(),
+            is_refused: false,
             in_lane: 0,
             unanswered: Vec::new(),
             passed: BTreeSet::new(),
@@ -96,6 +99,7 @@ impl TripOracle {
             assert_eq!(self.lane, Some(LaneMode::Prefer), "it has its lane, and was split");
             assert!(own.is_empty(), "it was split while {own:?} are left at the end of its lane");
         }
+        self.is_refused = now.0.weighted().is_empty();
         self.in_lane = if *chosen == self.chosen { 0 } else { self.tried.len() };
         (self.lane, self.trust) = (None, Trust::Checks);
         (self.chosen, self.current) = (chosen.clone(), chosen.clone());
@@ -133,6 +137,7 @@ impl TripOracle {
 
     /// Judges a try.
     pub fn judge(&mut self, now: Now<'_>, next: &Tried) {
+        assert!(!self.is_refused, "promise 2: {next:?} although all weights are 0");
         let (service, busy) = now;
         let zero = service.weight(&next.color) == 0;
         assert!(
@@ -252,6 +257,9 @@ impl TripOracle {
 
     /// Judges that nobody is tried any more.
     pub fn judge_end(&self, now: Now<'_>) {
+        if self.is_refused {
+            return;
+        }
         let left = self.left(now);
         assert!(left.is_empty(), "promise 6: refused while {left:?} are left");
         let (service, busy) = now;
