@@ -20,20 +20,21 @@ const APP: &str = "shop";
 const COLORS: [&str; 5] = ["amber", "blue", "cyan", "green", "red"];
 pub const PORTS: [u16; 2] = [80, 81];
 
-/// Backends that there are, over all services.
-const BACKENDS: u64 = 10;
-
-/// A backend; few, so that colors often share one. Two services share two of them.
+/// A backend. One service has few, so that its colors often share one; the other, which calls it, has some more, so that
+/// most are of one color. Two are of both.
 fn backend(dice: &mut Dice, service: &str) -> IpAddr {
-    let first = if service == "a" { 1 } else { 5 };
-    IpAddr::from([10, 0, 0, u8::try_from(first + dice.below(6)).expect("small")])
+    let number = if service == "a" { 1 + dice.below(6) } else { 5 + dice.below(24) };
+    IpAddr::from([10, 0, 0, u8::try_from(number).expect("small")])
 }
 
-/// Somebody who connects: half of them are backends.
-pub fn client(dice: &mut Dice) -> IpAddr {
-    let is_backend = dice.chance(50);
-    let host = u8::try_from(1 + dice.below(BACKENDS)).expect("small");
-    if is_backend { IpAddr::from([10, 0, 0, host]) } else { IpAddr::from([192, 0, 2, host]) }
+/// Somebody who connects: mostly a backend of one of these services.
+pub fn client<'s>(dice: &mut Dice, callers: impl Iterator<Item = &'s Service>) -> IpAddr {
+    let colors: Vec<_> = callers.flat_map(|service| &service.colors).collect();
+    if !colors.is_empty() && dice.chance(60) {
+        let color = *dice.pick(&colors);
+        return dice.pick(&color.endpoints).ip;
+    }
+    IpAddr::from([192, 0, 2, u8::try_from(dice.below(20)).expect("small")])
 }
 
 /// An app of these services with these lanes.
@@ -46,16 +47,21 @@ pub fn catalog_of(services: &[Service], lanes: LaneMode) -> Catalog {
 
 /// What the app says.
 pub fn lane_mode(dice: &mut Dice) -> LaneMode {
-    *dice.pick(&[LaneMode::Off, LaneMode::Prefer, LaneMode::Prefer, LaneMode::Require])
+    match dice.below(10) {
+        0 => LaneMode::Off,
+        1..7 => LaneMode::Prefer,
+        _ => LaneMode::Require,
+    }
 }
 
 /// A release of most services that have two colors, between any two of them.
 pub fn release<'s>(dice: &mut Dice, services: impl Iterator<Item = &'s Service>) -> OpenRelease {
     let mut members = BTreeMap::new();
     for service in services {
-        let mut color = || dice.pick(&service.colors).name.clone();
-        let (from, to) = (color(), color());
-        if from != to && dice.chance(90) {
+        let from = dice.pick(&service.colors).name.clone();
+        let others: Vec<_> = service.colors.iter().filter(|color| color.name != from).collect();
+        if !others.is_empty() && dice.chance(90) {
+            let to = dice.pick(&others).name.clone();
             members.insert(service.name.clone(), Sides { from, to });
         }
     }

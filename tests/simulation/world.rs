@@ -102,12 +102,15 @@ fn open(lanes: &LaneOracle) -> OpenReleases {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let services: Vec<_> =
-            ["a", "b"][..=dice.index(2)].iter().map(|name| random_service(&mut dice, name)).collect();
+        let names = &["a", "b"][usize::from(dice.chance(20))..];
+        let services: Vec<_> = names.iter().map(|name| random_service(&mut dice, name)).collect();
         let (live, rotation) = (Live::default(), dice.index(7));
         let answers = Answers::build(&catalog(Vec::new()), &BTreeMap::new(), 1);
         let overrides = Overrides::default();
-        let lanes = LaneOracle { mode: lane_mode(&mut dice), open: None };
+        let lanes = LaneOracle {
+            mode: lane_mode(&mut dice),
+            open: dice.chance(50).then(|| release(&mut dice, services.iter())),
+        };
         let snapshot = Arc::new(build((&services, &answers, &live, rotation), &lanes, &overrides, None));
         let oracles = services.into_iter().map(|service| (service.name.clone(), ServiceOracle::new(service)));
         let asked = questions(&snapshot);
@@ -201,7 +204,8 @@ impl World {
     }
 
     fn arrive_at(&mut self, (service, port): (&ServiceName, u16), via: &Via) {
-        let client = client(&mut self.dice);
+        let others = self.oracles.iter().filter(|(name, _)| *name != service);
+        let client = client(&mut self.dice, others.map(|(_, oracle)| &oracle.config));
         let is_preview = matches!(via, Via::Preview(_));
         let lane = self.lanes.color(&self.oracles, client, service).filter(|_| !is_preview);
         let state = Arc::clone(&self.snapshot.services[service]);
