@@ -152,10 +152,10 @@ impl Course {
     /// means that the try before failed. `None` when there is nobody left.
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
-        if self.chosen_why == Why::Lane {
-            if let Some(attempt) = self.next_in_lane(service, port) {
-                return Some(attempt);
-            }
+        if self.chosen_why == Why::Lane
+            && let Some(attempt) = self.next_in_lane(service, port)
+        {
+            return Some(attempt);
         }
         if self.found == Found::NoWeight {
             return None;
