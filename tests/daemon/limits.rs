@@ -70,6 +70,7 @@ fn restricted_services_admit_their_callers_and_testers_only() {
     assert_eq!(refused(&teal, "none", "not_a_caller"), Some(1));
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.77.2:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     socket.connect(&vip.into()).unwrap();
     socket.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(std::io::read_to_string(TcpStream::from(socket)).unwrap(), "blue");
