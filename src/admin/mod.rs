@@ -15,5 +15,5 @@ pub mod server;
 pub mod status;
 pub mod weights;
 
-pub use context::{ChangeRequest, Context, Facts, Phase, ReloadRequest};
+pub use context::{Context, Facts, Phase, ReloadRequest};
 pub use server::{Limits, Server};

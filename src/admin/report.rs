@@ -134,9 +134,11 @@ pub struct ColorReport {
     pub name: String,
     /// In effect.
     pub weight: u16,
-    /// As configured.
+    /// What holds while nobody sets another: as configured, or as a confirmed release left it.
     pub baseline: u16,
-    /// Where the weight in effect comes from: `file`, or `override by WHO at WHEN because WHY`.
+    /// As configured.
+    pub configured: u16,
+    /// Where the weight in effect comes from: `file`, `baseline by WHO at WHEN because WHY`, or `override by ...`.
     pub origin: String,
     /// What `COLOR.SERVICE.ZONE` answers with.
     pub preview: Ipv4Addr,

@@ -13,6 +13,7 @@ use super::print::{print, print_json};
 use super::weight::{hint, print_changes};
 use crate::admin::journal::AcceptRequest;
 use crate::admin::report::{ChangeReport, JournalReport};
+use crate::model::AppName;
 use crate::state::journal::{Event, Record};
 
 /// Shows the last records, or accepts a damaged journal.
@@ -58,16 +59,24 @@ fn line(value: &Value) -> String {
     let at = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(record.at));
     let mut text = format!("{} {at} {}", record.sequence, record.event.kind());
     match &record.event {
-        Event::Intent { edits, cause }
+        Event::Intent { edits, cause, .. }
         | Event::Ended { edits, cause }
-        | Event::Emergency { edits, cause } => {
+        | Event::Emergency { edits, cause, .. } => {
             let edits: Vec<String> = edits.iter().map(ToString::to_string).collect();
             let _ = write!(text, " by {}: {} because {}", cause.actor, edits.join("; "), cause.why);
+        }
+        Event::Release { release, cause } => {
+            let _ = write!(text, " {} {} by {}: {}", release.id, release.phase, cause.actor, cause.why);
+        }
+        Event::Freeze { app, frozen, cause } => {
+            let (word, app) = (if *frozen { "freeze" } else { "unfreeze" }, app.as_ref());
+            let app = app.map_or("every app", AppName::as_str);
+            let _ = write!(text, " {word} {app} by {} because {}", cause.actor, cause.why);
         }
         Event::Applied { intent } | Event::Abandoned { intent } => {
             let _ = write!(text, " {intent}");
         }
-        Event::Checkpoint { overrides, accepted } => {
+        Event::Checkpoint { overrides, accepted, .. } => {
             let _ = write!(text, " of {} services", overrides.services().count());
             if let Some(cause) = accepted {
                 let _ = write!(text, ", damage accepted by {} because {}", cause.actor, cause.why);

@@ -57,7 +57,12 @@ fn order(services: &[&str], green: i64) -> Order {
     };
     let cause =
         Cause { actor: Actor { name: "alice".into(), ..Actor::default() }, at: 1, why: "test".into() };
-    Order { wishes: services.iter().map(wish).collect(), cause, journaling: Journaling::Required }
+    Order {
+        wishes: services.iter().map(wish).collect(),
+        release: None,
+        cause,
+        journaling: Journaling::Required,
+    }
 }
 
 fn green(snapshot: &Snapshot, service: &str) -> u16 {

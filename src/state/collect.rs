@@ -110,7 +110,7 @@ pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
             for (index, color) in state.service.colors.iter().enumerate() {
                 let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
                 set(COLOR_WEIGHT, &labels, f64::from(state.weight(index).get()));
-                set(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
+                set(COLOR_WEIGHT_BASELINE, &labels, f64::from(state.overrides.baseline(color).get()));
             }
             for port in &state.ports {
                 set_health(state.service.name.as_str(), port, set);

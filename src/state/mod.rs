@@ -28,6 +28,8 @@ pub mod problems;
 pub mod reasons;
 pub mod records;
 pub mod release;
+pub mod releases;
+pub mod requests;
 pub mod slow_start;
 pub mod snapshot;
 mod special;
@@ -36,7 +38,7 @@ pub mod vip;
 pub mod writer;
 
 pub use answers::{Answers, Forwards, Lookup, Records};
-pub use change::{ChangeError, Outcome};
+pub use change::{ChangeError, FreezeOrder, Outcome};
 pub use color::{ColorLive, PortLive};
 pub use connections::{Asked, Connection, CutReason, OpenConnections, Why};
 pub use diff::Change;

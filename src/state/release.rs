@@ -103,6 +103,31 @@ pub enum Phase {
     Closed,
 }
 
+impl Phase {
+    /// Its name.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Shifting => "shifting",
+            Self::Baking => "baking",
+            Self::Judging => "judging",
+            Self::AwaitingConfirm => "awaiting_confirm",
+            Self::Holding { .. } => "holding",
+            Self::Confirming => "confirming",
+            Self::Confirmed => "confirmed",
+            Self::RollingBack => "rolling_back",
+            Self::RolledBack => "rolled_back",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())?;
+        if let Self::Holding { note, .. } = self { write!(f, " ({note})") } else { Ok(()) }
+    }
+}
+
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -144,6 +169,11 @@ impl Release {
                 false
             }
         }
+    }
+
+    /// Whether something is still to come: it is open, drains, closes connections or can be undone.
+    pub fn is_live(&self) -> bool {
+        self.phase != Phase::Closed
     }
 
     /// Its app.

@@ -236,6 +236,11 @@ pub const CONFIG_DEGRADED: Family = gauge(
     "teal_config_degraded",
     "1 while the last good configuration runs because the one on disk was broken at start.",
 );
+/// No labels.
+pub const CONFIG_DRIFT: Family = gauge(
+    "teal_config_drift",
+    "Services whose baseline, as a confirmed release left it, is not what the configuration says.",
+);
 /// By hash.
 pub const CONFIG_INFO: Family = gauge("teal_config_info", "1, with the hash of the configuration in effect.");
 /// By state (used, limit).
@@ -317,6 +322,7 @@ pub const ORDINARY: &[Family] = &[
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,
     CONFIG_DEGRADED,
+    CONFIG_DRIFT,
     DESCRIPTORS,
     ACCEPT_ERRORS,
     WORKER_LOOP_LAG,
