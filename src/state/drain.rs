@@ -84,7 +84,7 @@ impl Drains {
         self.endpoints.clear();
         for endpoint in living {
             let live = &endpoint.live;
-            if matches!(cause(next, endpoint), Some(DrainCause::Disabled | DrainCause::Removed)) {
+            if cause(next, endpoint).is_some_and(DrainCause::has_deadline) {
                 live.drain.lock().get_or_insert_with(|| Drain::new(now, timeout(endpoint)));
                 self.endpoints.push(Arc::downgrade(live));
             } else if live.drain.lock().take().is_some() {

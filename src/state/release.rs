@@ -104,8 +104,8 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Its name.
-    pub fn label(&self) -> &'static str {
+    /// One word for it, as in the journal and in `--json`.
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Shifting => "shifting",
             Self::Baking => "baking",
@@ -123,7 +123,7 @@ impl Phase {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())?;
+        f.write_str(self.word())?;
         if let Self::Holding { note, .. } = self { write!(f, " ({note})") } else { Ok(()) }
     }
 }

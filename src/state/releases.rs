@@ -1,12 +1,13 @@
 //! Every release that the journal keeps, and what is frozen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::overrides::Cause;
-use super::release::{Release, ReleaseId};
-use crate::model::{AppName, Catalog, ServiceName};
+use super::release::{Phase, Release, ReleaseId};
+use crate::model::{AppName, Catalog, ColorName, ServiceName};
 
 /// Releases of one app that are over and still known.
 const ENDED_MAX: usize = 5;
@@ -29,6 +30,15 @@ pub struct Freeze {
     pub app: Option<AppName>,
     /// Who, when and why.
     pub cause: Cause,
+}
+
+/// Why a release ends the connections of a color.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseEnd {
+    /// It was rolled back: after so long a grace.
+    RolledBack(Duration),
+    /// It was confirmed: they have the service's `drain_timeout`.
+    Confirmed,
 }
 
 impl Releases {
@@ -91,6 +101,20 @@ impl Releases {
         if let Some(cause) = freeze {
             self.freezes.push(Freeze { app: app.cloned(), cause });
         }
+    }
+
+    /// Whether a release ends the connections of a color, and which kind of end that is.
+    pub fn ends(&self, service: &ServiceName, color: &ColorName) -> Option<ReleaseEnd> {
+        self.all.iter().rev().find_map(|release| {
+            let member = release.member(service)?;
+            match release.phase {
+                Phase::RollingBack if member.to == *color => {
+                    Some(ReleaseEnd::RolledBack(release.spec.rollback_close_after))
+                }
+                Phase::Confirming if member.from == *color => Some(ReleaseEnd::Confirmed),
+                _ => None,
+            }
+        })
     }
 
     /// What a configuration would take from open releases, in words.

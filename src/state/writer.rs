@@ -13,7 +13,7 @@ use super::journal::{Event, Journal};
 use super::live::{Live, LivingEndpoint};
 use super::overrides::{Actor, Cause, Edit, Overrides};
 use super::problems::Problems;
-use super::releases::Releases;
+use super::releases::{ReleaseEnd, Releases};
 use super::snapshot::{ServiceState, Snapshot, SnapshotCell};
 use super::successor::{bounds, next_snapshot, serial, wanted};
 use super::vip::{VipError, VipTable};
@@ -324,6 +324,11 @@ impl Writer {
 
     fn follow_drains(&mut self, before: &Snapshot, next: &Snapshot, now: Instant) {
         let timeout = |endpoint: &LivingEndpoint| {
+            if let Some(ReleaseEnd::RolledBack(grace)) =
+                next.releases.ends(&endpoint.service, &endpoint.color)
+            {
+                return grace;
+            }
             let service = next.catalog.services.get(&endpoint.service);
             let service = service.or_else(|| before.catalog.services.get(&endpoint.service));
             service.map_or(Duration::ZERO, |service| service.policy.drain_timeout)
