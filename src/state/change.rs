@@ -310,4 +310,4 @@ fn warnings(state: &ServiceState) -> Vec<String> {
 
 #[cfg(test)]
 #[path = "change_tests.rs"]
-mod tests;
+pub(in crate::state) mod tests;

@@ -28,6 +28,8 @@ pub mod problems;
 pub mod reasons;
 pub mod records;
 pub mod release;
+#[doc(hidden)]
+pub mod release_testing;
 pub mod releases;
 pub mod requests;
 pub mod slow_start;

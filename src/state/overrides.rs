@@ -81,7 +81,7 @@ impl WeightOverride {
     }
 
     /// Whether the file's weights are others than those that it was set for.
-    fn is_outdated(&self, service: Option<&Service>) -> bool {
+    pub fn is_outdated(&self, service: Option<&Service>) -> bool {
         let covered = service.and_then(|service| covers(service, self.weights.keys()));
         covered.as_ref() != Some(&self.covers)
     }

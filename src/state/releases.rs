@@ -138,3 +138,7 @@ impl Releases {
         self.open().flat_map(torn).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "releases_tests.rs"]
+mod tests;
