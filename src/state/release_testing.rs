@@ -62,6 +62,7 @@ pub fn release(services: &[&str], phase: Phase) -> Release {
         from: color("blue"),
         to: color("green"),
         before: before.clone(),
+        weights: before.clone(),
         percent: Percent::NONE,
     };
     let actor = Actor { name: "alice".to_owned(), ..Actor::default() };
@@ -76,6 +77,8 @@ pub fn release(services: &[&str], phase: Phase) -> Release {
         since: 1_800_000_000,
         started: Cause { actor, at: 1_800_000_000, why: "test".to_owned() },
         ended: None,
+        ending: None,
+        entered: 1,
         epoch: 1,
     }
 }
