@@ -103,6 +103,8 @@ pub struct Context {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who changes things at run time.
     pub changes: mpsc::Sender<ChangeRequest>,
+    /// Who drives releases.
+    pub releases: mpsc::Sender<crate::release::engine::Request>,
     /// Who answers names.
     pub dns: DnsAccess,
     /// Where the journal is.

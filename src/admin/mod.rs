@@ -10,6 +10,7 @@ pub mod drains;
 pub mod endpoints;
 pub mod journal;
 pub mod metrics;
+pub mod releases;
 pub mod report;
 pub mod server;
 pub mod status;

@@ -295,6 +295,28 @@ pub struct JournalReport {
     pub damage: Option<String>,
 }
 
+/// `GET /v1/releases`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleasesReport {
+    /// In the order of their start.
+    pub releases: Vec<crate::release::report::ReleaseReport>,
+    /// What is frozen.
+    pub freezes: Vec<FreezeReport>,
+}
+
+/// Shifts that are frozen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreezeReport {
+    /// Of this app; of every one when absent.
+    pub app: Option<String>,
+    /// By whom.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why.
+    pub why: String,
+}
+
 /// What was refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorReport {

@@ -6,5 +6,6 @@
 
 pub mod engine;
 pub mod machine;
+mod metrics;
 pub mod plan;
 pub mod report;

@@ -104,6 +104,22 @@ pub enum HoldReason {
 }
 
 impl HoldReason {
+    /// One word for it, as in the journal, in metrics and in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::ManualEdit => "manual_edit",
+            Self::Inconclusive => "inconclusive",
+            Self::Failed => "failed",
+            Self::Restart => "restart",
+            Self::PoolUnhealthy => "pool_unhealthy",
+            Self::Frozen => "frozen",
+            Self::Gate => "gate",
+            Self::Deadline => "deadline",
+            Self::Journal => "journal",
+        }
+    }
+
     /// As people say it.
     pub fn words(self) -> &'static str {
         match self {

@@ -20,7 +20,8 @@ fn works(endpoint: &EndpointState) -> bool {
 
 /// What is known of one color: the port where the fewest endpoints work counts.
 pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<PoolFacts> {
-    let on_ports = || service.ports.iter().filter_map(|port| port.colors.iter().find(|color| color.name == *name));
+    let on_ports =
+        || service.ports.iter().filter_map(|port| port.colors.iter().find(|color| color.name == *name));
     let working = |color: &ColorState| color.endpoints.iter().filter(|endpoint| works(endpoint)).count();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let working = count(on_ports().map(working).min()?);
@@ -36,7 +37,11 @@ pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<Po
 }
 
 /// The pools of these services.
-pub fn pools<'a>(snapshot: &Snapshot, services: impl Iterator<Item = &'a ServiceName>, now: Instant) -> Pools {
+pub fn pools<'a>(
+    snapshot: &Snapshot,
+    services: impl Iterator<Item = &'a ServiceName>,
+    now: Instant,
+) -> Pools {
     let of_service = |name: &ServiceName| {
         let state = snapshot.services.get(name)?;
         let colors = state.service.colors.iter();
@@ -68,7 +73,11 @@ pub fn edits(snapshot: &Snapshot, release: &Release) -> BTreeMap<ServiceName, BT
             colors.map(|color| (color.name.clone(), color.weight)).collect()
         })
     };
-    release.members.iter().filter_map(|member| Some((member.service.clone(), edited(&member.service)?))).collect()
+    release
+        .members
+        .iter()
+        .filter_map(|member| Some((member.service.clone(), edited(&member.service)?)))
+        .collect()
 }
 
 /// Connections that a rollback or a confirm has still to end, and the age of the oldest.

@@ -82,7 +82,9 @@ impl Refused {
     pub(super) fn unknown(target: &str) -> Self {
         Self::new(
             RefusedKind::Unknown,
-            format!("no release of an app or of the name {target:?} is known on this host: `teal release status` lists them"),
+            format!(
+                "no release of an app or of the name {target:?} is known on this host: `teal release status` lists them"
+            ),
         )
     }
 
@@ -111,7 +113,9 @@ impl From<ChangeError> for Refused {
         let kind = match &error {
             ChangeError::Unknown(_) => RefusedKind::Unknown,
             ChangeError::InRelease { .. } => RefusedKind::Conflict,
-            ChangeError::Unrecorded(_) | ChangeError::TooMany(_) | ChangeError::Task(_) => RefusedKind::Failed,
+            ChangeError::Unrecorded(_) | ChangeError::TooMany(_) | ChangeError::Task(_) => {
+                RefusedKind::Failed
+            }
         };
         Self::new(kind, error.to_string())
     }
