@@ -63,6 +63,7 @@ const PURE: &[&str] = &[
     "health/response",
     "health/targets",
     "health/verdict",
+    "release/analysis/",
 ];
 
 /// What a pure file never names.

@@ -1,0 +1,3 @@
+//! Releases of whole applications: what decides about them.
+
+pub mod analysis;
