@@ -65,6 +65,7 @@ const PURE: &[&str] = &[
     "health/verdict",
     "release/machine",
     "release/plan",
+    "release/analysis/",
 ];
 
 /// What a pure file never names.

@@ -4,8 +4,10 @@
 //! Plan, machine and analysis are pure: facts and clocks are arguments, and what comes out is a decision that the
 //! engine records and carries out.
 
+pub mod analysis;
 pub mod engine;
 pub mod machine;
 mod metrics;
+pub mod outside;
 pub mod plan;
 pub mod report;

@@ -12,6 +12,8 @@ pub enum Kind {
     Gauge,
     /// A distribution over fixed buckets: upper bounds in the family's unit.
     Histogram(&'static [f64]),
+    /// The same, kept in so many times as many buckets as are exported.
+    FineHistogram(&'static [f64], usize),
 }
 
 /// A metric family.
@@ -36,6 +38,10 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
 /// Bounds in seconds for what happens inside a host or a data center.
 const FAST_SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+/// Bounds of [`FIRST_BYTE`], which is kept in parts of its buckets, so that colors can be compared.
+pub const FIRST_BYTE_SECONDS: &[f64] = FAST_SECONDS;
+/// Into how many.
+pub const FIRST_BYTE_PARTS: usize = 4;
 /// Bounds in seconds for how long connections live.
 const LIFE_SECONDS: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
 /// Bounds in seconds for an answer out of memory.
@@ -110,9 +116,25 @@ pub const CONNECT_DURATION: Family = Family {
 /// By service, port, color.
 pub const FIRST_BYTE: Family = Family {
     name: "teal_first_byte_seconds",
-    kind: Kind::Histogram(FAST_SECONDS),
-    help: "From the backend's accept until its first byte.",
+    kind: Kind::FineHistogram(FIRST_BYTE_SECONDS, FIRST_BYTE_PARTS),
+    help: "From the client's first byte, or the backend's accept where that spoke first, until the backend's first byte.",
 };
+/// By service, port, color, reason (refused, timeout, unreachable, other).
+pub const CONNECT_FAILURES: Family = counter(
+    "teal_connect_failures_total",
+    "Tries to connect that failed by the color's own fault, also where another try served the connection.",
+);
+/// By service, port, color, kind:
+/// - `empty`: the client said something, the backend said FIN and no byte;
+/// - `reset_before`, `reset_after`: the backend reset the connection before its first byte, or after it;
+/// - `early`: the backend ended it within 100 ms although the client had said nothing;
+/// - `unanswered`: the client said something, and no byte of the backend came until somebody else ended it;
+/// - `silent`: neither said anything for 3 s, until the client ended it;
+/// - `stalled`: the backend took nothing for 5 s although the client had said more.
+pub const BACKEND_FAULTS: Family = counter(
+    "teal_backend_faults_total",
+    "Served connections that the backend did not treat well, by kind. Some are normal for some protocols.",
+);
 /// By service, port, color.
 pub const CONNECTION_DURATION: Family = Family {
     name: "teal_connection_duration_seconds",
@@ -303,6 +325,8 @@ pub const REMOVABLE: &[Family] = &[
     BYTES,
     CONNECT_DURATION,
     FIRST_BYTE,
+    CONNECT_FAILURES,
+    BACKEND_FAULTS,
     CONNECTION_DURATION,
     COLOR_WEIGHT,
     COLOR_WEIGHT_BASELINE,
