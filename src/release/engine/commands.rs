@@ -7,7 +7,7 @@ use super::facts::{pools, weights};
 use super::look::frozen;
 use super::requests::named;
 use super::{Engine, Refused, RefusedKind, Request, SpecText, by_itself};
-use crate::config;
+use crate::config::{self, ReportStyle};
 use crate::model::release::ReleaseSpec;
 use crate::release::machine::{Verb, command, superseded};
 use crate::release::plan::{Plan, World, plan};
@@ -100,8 +100,11 @@ impl Engine {
 }
 
 fn spec(text: &SpecText) -> Result<ReleaseSpec, Refused> {
-    config::release::read(&text.name, &text.text)
-        .map_err(|rejected| Refused::new(RefusedKind::Bad, rejected.to_string()))
+    let SpecText { name, text } = text;
+    config::release::read(name, text).map_err(|rejected| {
+        let words = config::release::report(name, text, &rejected, ReportStyle::Plain);
+        Refused::new(RefusedKind::Bad, words)
+    })
 }
 
 fn planned(snapshot: &Snapshot, spec: &ReleaseSpec, started: &Cause) -> Result<Plan, Refused> {

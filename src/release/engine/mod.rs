@@ -173,7 +173,9 @@ impl Engine {
         for (notice, words) in &decision.notices {
             let asked = asked(&decision.next, decision.next.applied, &snapshot.catalog);
             let message = Message { notice: *notice, asked, words: words.clone() };
-            decision.next.spec.notify.iter().for_each(|whom| self.parts.notifier.notify(whom, &message));
+            for whom in &decision.next.spec.notify {
+                self.parts.notifier.notify(whom, &message);
+            }
         }
         Ok(())
     }
