@@ -178,12 +178,11 @@ fn read_policies(release: &Section<'_>, spec: &mut ReleaseSpec, findings: &mut F
 
 /// A second since 1970, from RFC 3339 with a zone, as a string or bare as TOML has it.
 fn instant(value: &Value<'_>, findings: &mut Findings) -> Option<u64> {
-    let (text, date) = match value.node() {
-        DeValue::Datetime(date) => (date.to_string(), Some(*date)),
-        _ => {
-            let text = value.string(findings)?.value;
-            (text.to_owned(), text.parse::<Datetime>().ok())
-        }
+    let (text, date) = if let DeValue::Datetime(date) = value.node() {
+        (date.to_string(), Some(*date))
+    } else {
+        let text = value.string(findings)?.value;
+        (text.to_owned(), text.parse::<Datetime>().ok())
     };
     if let Some(second) = date.and_then(unix_seconds) {
         return Some(second);

@@ -65,7 +65,7 @@ impl<'t> Section<'t> {
         findings: &mut Findings,
     ) {
         let read = self.get(key).and_then(|value| scalar::duration(&value, bounds, findings));
-        read.into_iter().for_each(|read| *into = read.value);
+        *into = read.map_or(*into, |read| read.value);
     }
 
     pub(super) fn word<T: Copy>(
@@ -77,18 +77,18 @@ impl<'t> Section<'t> {
     ) {
         let words = Words { now: words, later: &[] };
         let read = self.get(key).and_then(|value| scalar::word(&value, &words, findings));
-        read.into_iter().for_each(|read| *into = read);
+        *into = read.unwrap_or(*into);
     }
 
     pub(super) fn count(&self, key: &str, max: u32, into: &mut u32, findings: &mut Findings) {
         let least = u32::from(key != "min_connections");
         let read = self.get(key).and_then(|value| scalar::bounded(&value, least, max, findings));
-        read.into_iter().for_each(|read| *into = read.value);
+        *into = read.map_or(*into, |read| read.value);
     }
 
     pub(super) fn boolean(&self, key: &str, into: &mut bool, findings: &mut Findings) {
         let read = self.get(key).and_then(|value| value.boolean(findings));
-        read.into_iter().for_each(|read| *into = read);
+        *into = read.unwrap_or(*into);
     }
 
     pub(super) fn text(&self, key: &str, findings: &mut Findings) -> Option<Placed<&'t str>> {

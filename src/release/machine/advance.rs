@@ -7,6 +7,7 @@ use super::facts::{Facts, GateState, Now, Verdict};
 use super::guard::{dead, undersized, unhealthy};
 use super::moves::{enter, go_on, hold, react, roll_back_unasked, shift};
 use super::{EditsDecision, command};
+use crate::model::ServiceName;
 use crate::model::release::{Notice, OnManualEdit, Percent, Reaction, ReleaseStep};
 use crate::state::release::{Ending, HoldReason, Phase, Release, Stage};
 
@@ -108,7 +109,7 @@ fn manual_edit(release: &Release, facts: &Facts, now: Now) -> Option<Decision> {
     if facts.edits.is_empty() {
         return None;
     }
-    let services: Vec<_> = facts.edits.keys().map(|service| service.as_str()).collect();
+    let services: Vec<_> = facts.edits.keys().map(ServiceName::as_str).collect();
     let note = format!("the file's weights of {} changed: adopt or discard them", services.join(", "));
     let decided = match release.spec.on_manual_edit {
         OnManualEdit::Hold => return Some(hold(release, HoldReason::ManualEdit, note, now)),
