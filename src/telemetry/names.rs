@@ -264,6 +264,15 @@ pub const JOURNAL_DAMAGED: Family =
 pub const JOURNAL_UNRECORDED: Family =
     gauge("teal_journal_unrecorded", "Records that wait for the journal's disk to be writable.");
 
+/// By gate, result (passed, failed, inconclusive).
+pub const RELEASE_GATE_RUNS: Family =
+    counter("teal_release_gate_runs_total", "Gates of releases that were asked, by what came of it.");
+/// By result (delivered, failed, dropped).
+pub const RELEASE_NOTIFICATIONS: Family = counter(
+    "teal_release_notifications_total",
+    "Messages about releases to webhooks; dropped ones had no room in the queue.",
+);
+
 /// Families by service, port or color, which are removable.
 pub const REMOVABLE: &[Family] = &[
     SPLIT_DECISIONS,
@@ -325,4 +334,6 @@ pub const ORDINARY: &[Family] = &[
     LISTENERS_FAILED,
     JOURNAL_DAMAGED,
     JOURNAL_UNRECORDED,
+    RELEASE_GATE_RUNS,
+    RELEASE_NOTIFICATIONS,
 ];
