@@ -63,15 +63,17 @@ impl Answer {
     }
 }
 
+const NO_ADDRESS: &str = "the address must begin with `http://` or `https://` and a host, and have no spaces";
+
 /// Checks an address and returns it parsed.
 ///
 /// # Errors
 /// Says what is wrong with it, without showing what may be secret.
 pub fn parse(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|error| format!("the address cannot be read: {error}"))?;
+    let Ok(uri) = url.parse::<Uri>() else { return Err(NO_ADDRESS.to_owned()) };
     let authority = uri.authority().map_or("", Authority::as_str);
     if !matches!(uri.scheme_str(), Some("http" | "https")) || authority.is_empty() {
-        return Err("the address must begin with `http://` or `https://` and a host".to_owned());
+        return Err(NO_ADDRESS.to_owned());
     }
     if authority.contains('@') {
         return Err("the address must not have a user or a password".to_owned());
