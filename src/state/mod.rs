@@ -16,6 +16,7 @@ pub mod diff;
 pub mod directory;
 pub mod drain;
 pub mod draining;
+mod fault;
 pub mod health;
 pub mod journal;
 pub mod live;
