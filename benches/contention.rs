@@ -96,7 +96,14 @@ fn shared() -> Arc<Shared> {
     let example = catalog::example(2);
     let (live, addresses) = (Arc::new(Live::default()), &example.addresses);
     let answers = Answers::build(&example.catalog, addresses, 1);
-    let parts = Parts { catalog: Arc::clone(&example.catalog), addresses, answers, live: &live, rotation: 0 };
+    let parts = Parts {
+        catalog: Arc::clone(&example.catalog),
+        addresses,
+        answers,
+        releases: Arc::default(),
+        live: &live,
+        rotation: 0,
+    };
     let snapshot = Arc::new(ArcSwap::from_pointee(build(&parts, None)));
     let networks = Arc::new(ArcSwap::from_pointee(HostNetworks::default()));
     Arc::new(Shared::new(snapshot, networks, live, 1000))

@@ -63,6 +63,8 @@ const PURE: &[&str] = &[
     "health/response",
     "health/targets",
     "health/verdict",
+    "release/machine",
+    "release/plan",
     "release/analysis/",
 ];
 

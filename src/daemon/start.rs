@@ -21,7 +21,7 @@ use super::plane::Planes;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
 use super::system_servers::{SystemFiles, SystemServers};
-use super::{places, ports, watchdog};
+use super::{places, ports, releases, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
 use crate::dns::{Dns, DnsMetrics, Forwarder, QueryLog};
@@ -259,6 +259,7 @@ impl Builder {
         };
         self.tasks.spawn(reloader.run(requests, orders, self.stop.clone()));
         self.start_watching(watcher, &reload);
+        let releases = releases::start(&self.base, &snapshot, &changes, (&self.tasks, &self.stop));
         let context = Context {
             snapshot: Arc::clone(&snapshot),
             live: Arc::clone(&live),
@@ -269,6 +270,7 @@ impl Builder {
             connections: Arc::new(move || report(&shared)),
             reload: reload.clone(),
             changes,
+            releases,
             dns: resolver.access(),
             state: self.base.directory.path().to_owned(),
         };

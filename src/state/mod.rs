@@ -28,6 +28,10 @@ pub mod problems;
 pub mod reasons;
 pub mod records;
 pub mod release;
+#[doc(hidden)]
+pub mod release_testing;
+pub mod releases;
+pub mod requests;
 pub mod sample;
 pub mod signals;
 pub mod slow_start;
@@ -38,7 +42,7 @@ pub mod vip;
 pub mod writer;
 
 pub use answers::{Answers, Forwards, Lookup, Records};
-pub use change::{ChangeError, Outcome};
+pub use change::{ChangeError, FreezeOrder, Outcome};
 pub use color::{ColorLive, PortLive};
 pub use connections::{Asked, Connection, CutReason, OpenConnections, Why};
 pub use diff::Change;

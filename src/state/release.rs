@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::overrides::Cause;
-use crate::model::release::{Percent, ReleaseSpec};
+use crate::model::release::{Percent, ReleaseSpec, ReleaseStep};
 use crate::model::{AppName, ColorName, ServiceName, Weight};
 
 /// Names a release: `shop-20261123-1`.
@@ -33,6 +33,39 @@ pub struct Member {
     pub before: BTreeMap<ColorName, Weight>,
     /// The share of the new color that was applied last.
     pub percent: Percent,
+    /// The weights that were applied last, which are `before` until the first shift.
+    #[serde(default)]
+    pub weights: BTreeMap<ColorName, Weight>,
+}
+
+impl Member {
+    /// Its weights with that share on the new color: those from before where they say exactly that.
+    pub fn weights_at(&self, percent: Percent) -> BTreeMap<ColorName, Weight> {
+        let sum: u32 = self.before.values().map(|weight| u32::from(weight.get())).sum();
+        let to = self.before.get(&self.to).map_or(0, |weight| u32::from(weight.get()));
+        if sum > 0 && to * 100 == u32::from(percent.get()) * sum {
+            return self.before.clone();
+        }
+        let weight = |color: &ColorName| {
+            let share = if *color == self.to {
+                percent.get()
+            } else if *color == self.from {
+                Percent::ALL.get() - percent.get()
+            } else {
+                0
+            };
+            Weight::new(share.into()).unwrap_or_default()
+        };
+        self.before.keys().map(|color| (color.clone(), weight(color))).collect()
+    }
+}
+
+/// The share of a color, rounded to the nearest percent; nothing where no color has weight.
+pub fn share(weights: &BTreeMap<ColorName, Weight>, color: &ColorName) -> Percent {
+    let sum: u32 = weights.values().map(|weight| u32::from(weight.get())).sum();
+    let own = weights.get(color).map_or(0, |weight| u32::from(weight.get()));
+    let percent = (own * 100 + sum / 2).checked_div(sum).unwrap_or(0);
+    Percent::new(percent.into()).unwrap_or_default()
 }
 
 /// One shift: members that move at one instant.
@@ -70,6 +103,40 @@ pub enum HoldReason {
     Journal,
 }
 
+impl HoldReason {
+    /// One word for it, as in the journal, in metrics and in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::ManualEdit => "manual_edit",
+            Self::Inconclusive => "inconclusive",
+            Self::Failed => "failed",
+            Self::Restart => "restart",
+            Self::PoolUnhealthy => "pool_unhealthy",
+            Self::Frozen => "frozen",
+            Self::Gate => "gate",
+            Self::Deadline => "deadline",
+            Self::Journal => "journal",
+        }
+    }
+
+    /// As people say it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Operator => "held by hand",
+            Self::ManualEdit => "the file changed weights",
+            Self::Inconclusive => "inconclusive verdict",
+            Self::Failed => "failed",
+            Self::Restart => "the daemon was restarted",
+            Self::PoolUnhealthy => "too few working endpoints",
+            Self::Frozen => "frozen",
+            Self::Gate => "a gate did not pass",
+            Self::Deadline => "a deadline is over",
+            Self::Journal => "the journal cannot be written",
+        }
+    }
+}
+
 /// Where a release is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
@@ -103,6 +170,31 @@ pub enum Phase {
     Closed,
 }
 
+impl Phase {
+    /// One word for it, as in the journal and in `--json`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Shifting => "shifting",
+            Self::Baking => "baking",
+            Self::Judging => "judging",
+            Self::AwaitingConfirm => "awaiting_confirm",
+            Self::Holding { .. } => "holding",
+            Self::Confirming => "confirming",
+            Self::Confirmed => "confirmed",
+            Self::RollingBack => "rolling_back",
+            Self::RolledBack => "rolled_back",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        if let Self::Holding { note, .. } = self { write!(f, " ({note})") } else { Ok(()) }
+    }
+}
+
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -127,8 +219,26 @@ pub struct Release {
     /// When it was confirmed or rolled back, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<u64>,
+    /// How it ended, once it was confirmed or rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// The epoch at which the phase began.
+    #[serde(default)]
+    pub entered: u64,
     /// Counts what was recorded of it.
     pub epoch: u64,
+}
+
+/// How a release ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Its new colors are the baseline.
+    Confirmed,
+    /// The weights from before are back; it was never confirmed.
+    RolledBack,
+    /// The weights from before are back; it had been confirmed.
+    Undone,
 }
 
 impl Release {
@@ -144,6 +254,28 @@ impl Release {
                 false
             }
         }
+    }
+
+    /// Whether something is still to come: it is open, drains, closes connections or can be undone.
+    pub fn is_live(&self) -> bool {
+        self.phase != Phase::Closed
+    }
+
+    /// Whether another release of one of its members has to wait: it is open, drains, or is being rolled back.
+    pub fn keeps_members(&self) -> bool {
+        !matches!(self.phase, Phase::Confirmed | Phase::Closed)
+    }
+
+    /// The step of the stage that was applied last, with its index.
+    pub fn step(&self) -> Option<(usize, &ReleaseStep)> {
+        let stage = self.stages.get(self.applied.checked_sub(1)?)?;
+        Some((stage.step, self.spec.steps.get(stage.step)?))
+    }
+
+    /// Whether a stage was applied after which a rollback needs force.
+    pub fn is_past_return(&self) -> bool {
+        let applied = self.stages.iter().take(self.applied);
+        applied.filter_map(|stage| self.spec.steps.get(stage.step)).any(|step| step.point_of_no_return)
     }
 
     /// Its app.

@@ -258,6 +258,29 @@ pub const CONFIG_DEGRADED: Family = gauge(
     "teal_config_degraded",
     "1 while the last good configuration runs because the one on disk was broken at start.",
 );
+/// By app, release and phase.
+pub const RELEASE_INFO: Family =
+    gauge("teal_release_info", "1 for each release that can still change, with its phase.");
+/// By app.
+pub const RELEASE_STEP: Family = gauge(
+    "teal_release_step",
+    "The step of an app's last release that was applied last, from 1; 0 before the first.",
+);
+/// By app.
+pub const RELEASE_SHIFTS: Family = counter("teal_release_shifts_total", "Shifts that took effect.");
+/// By app and reason.
+pub const RELEASE_HOLDS: Family = counter("teal_release_holds_total", "Times that a release began to hold.");
+/// By app.
+pub const RELEASE_ROLLBACKS: Family =
+    counter("teal_release_rollbacks_total", "Releases that were rolled back or undone.");
+/// By app and result (pass, fail, inconclusive).
+pub const RELEASE_VERDICTS: Family =
+    counter("teal_release_verdicts_total", "Verdicts, each counted when it differs from the one before.");
+/// No labels.
+pub const CONFIG_DRIFT: Family = gauge(
+    "teal_config_drift",
+    "Services whose baseline, as a confirmed release left it, is not what the configuration says.",
+);
 /// By hash.
 pub const CONFIG_INFO: Family = gauge("teal_config_info", "1, with the hash of the configuration in effect.");
 /// By state (used, limit).
@@ -285,6 +308,15 @@ pub const JOURNAL_DAMAGED: Family =
 /// No labels.
 pub const JOURNAL_UNRECORDED: Family =
     gauge("teal_journal_unrecorded", "Records that wait for the journal's disk to be writable.");
+
+/// By gate, result (passed, failed, inconclusive).
+pub const RELEASE_GATE_RUNS: Family =
+    counter("teal_release_gate_runs_total", "Gates of releases that were asked, by what came of it.");
+/// By result (delivered, failed, dropped).
+pub const RELEASE_NOTIFICATIONS: Family = counter(
+    "teal_release_notifications_total",
+    "Messages about releases to webhooks; dropped ones had no room in the queue.",
+);
 
 /// Families by service, port or color, which are removable.
 pub const REMOVABLE: &[Family] = &[
@@ -323,6 +355,8 @@ pub const REMOVABLE: &[Family] = &[
     DNS_UPSTREAM_UP,
     DNS_UPSTREAM_IGNORED,
     CONFIG_INFO,
+    RELEASE_INFO,
+    RELEASE_STEP,
 ];
 
 /// Families kept by the exporter.
@@ -341,6 +375,11 @@ pub const ORDINARY: &[Family] = &[
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,
     CONFIG_DEGRADED,
+    CONFIG_DRIFT,
+    RELEASE_SHIFTS,
+    RELEASE_HOLDS,
+    RELEASE_ROLLBACKS,
+    RELEASE_VERDICTS,
     DESCRIPTORS,
     ACCEPT_ERRORS,
     WORKER_LOOP_LAG,
@@ -349,4 +388,6 @@ pub const ORDINARY: &[Family] = &[
     LISTENERS_FAILED,
     JOURNAL_DAMAGED,
     JOURNAL_UNRECORDED,
+    RELEASE_GATE_RUNS,
+    RELEASE_NOTIFICATIONS,
 ];
