@@ -215,3 +215,35 @@ fn a_verdict_goes_through_json() {
     let text = serde_json::to_string(&verdict).unwrap();
     assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
 }
+
+#[test]
+fn numbers_of_any_size_are_judged() {
+    let buckets = FirstBytes::bounds().len() + 1;
+    for all in [0, 1, 1 << 40, u64::MAX] {
+        for some in [0, 1, u64::MAX] {
+            let first_byte = FirstBytes { counts: vec![some; buckets] };
+            let odd = Sample {
+                tried: all,
+                failed: some,
+                served: all,
+                ended: some,
+                empty: some,
+                unanswered: all,
+                in_a_row: u32::MAX,
+                first_byte,
+                ..Sample::default()
+            };
+            for (new, old) in
+                [(odd.clone(), works(1000)), (works(1000), odd.clone()), (odd.clone(), odd.clone())]
+            {
+                let mut facts = stage(50, vec![(new, old)]);
+                facts.members[0].before = Some(odd.clone());
+                facts.comparisons = usize::MAX;
+                let limited = Judgement { failures_max_per_10000: Some(u32::MAX), ..judgement() };
+                let verdict = judge(&limited, &facts);
+                assert!(verdict.members[0].findings.iter().all(|f| f.evidence.is_none_or(f64::is_finite)));
+                hard_failure(&limited, &facts);
+            }
+        }
+    }
+}
