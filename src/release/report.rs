@@ -99,6 +99,8 @@ pub struct ReleaseReport {
     pub phase_seconds: u64,
     /// How long the bake takes, while it bakes.
     pub bake_seconds: Option<u64>,
+    /// What was decided last.
+    pub decided: String,
     /// What comes next, and what can be done.
     pub next: String,
     /// Seconds that are left for a confirm or an undo, where there is a deadline.

@@ -227,6 +227,9 @@ pub struct Release {
     pub entered: u64,
     /// Counts what was recorded of it.
     pub epoch: u64,
+    /// What was decided last, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub decided: String,
 }
 
 /// How a release ended.

@@ -80,5 +80,6 @@ pub fn release(services: &[&str], phase: Phase) -> Release {
         ending: None,
         entered: 1,
         epoch: 1,
+        decided: String::new(),
     }
 }

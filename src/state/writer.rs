@@ -257,7 +257,7 @@ impl Writer {
             problems.set(
                 DRIFT,
                 format!(
-                    "the file still has the weights from before a confirmed release of {}: `teal status` shows both, \
+                    "releases left other weights of {} than the file says: `teal status` shows both, \
                      `teal weight SERVICE COLOR=N... --save` writes them",
                     names.join(", ")
                 ),

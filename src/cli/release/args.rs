@@ -218,6 +218,7 @@ fn share(text: &str) -> Result<(String, i64), String> {
 
 /// `teal release confirm`
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("saving").required(true).args(["save", "no_save"])))]
 #[allow(clippy::struct_excessive_bools, reason = "flags as written")]
 #[command(after_help = "Examples: teal release confirm shop -m \"all is well\" --save
           teal release confirm shop -m \"all is well\" --no-save
@@ -229,7 +230,7 @@ pub struct ConfirmArguments {
     #[arg(short = 'm', long = "message", value_name = "WHY")]
     pub why: String,
     /// Write the new weights into the configuration's file, as the user who runs this
-    #[arg(long, required_unless_present = "no_save", conflicts_with = "no_save")]
+    #[arg(long)]
     pub save: bool,
     /// Leave the file as it is; the baseline is kept in the state directory
     #[arg(long)]

@@ -104,6 +104,9 @@ fn whole(release: &ReleaseReport) -> String {
             "NOT RECORDED: the journal cannot be written, a restart would forget the last change\n",
         );
     }
+    if release.hold.is_none() && !release.decided.is_empty() {
+        let _ = writeln!(text, "last: {}", release.decided);
+    }
     let left = release.seconds_left.map_or_else(String::new, |left| format!(" ({} left)", clock(left)));
     let _ = writeln!(text, "next: {}{left}", release.next);
     text

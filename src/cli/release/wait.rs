@@ -52,15 +52,20 @@ fn over(release: &ReleaseReport, arguments: &WaitArguments) -> Option<Exit> {
         // It goes on by itself.
         Exit::Done => None,
         Exit::AwaitingConfirm if arguments.state == WaitFor::RolledBack => None,
-        Exit::RolledBack if release.phase == "rolling_back" && arguments.state == WaitFor::RolledBack => None,
-        Exit::RolledBack if release.phase == "rolling_back" && arguments.state == WaitFor::Drained => None,
+        Exit::RolledBack
+            if release.phase != "closed"
+                && matches!(arguments.state, WaitFor::RolledBack | WaitFor::Drained) =>
+        {
+            None
+        }
         exit => Some(exit),
     }
 }
 
 fn reached(release: &ReleaseReport, state: WaitFor) -> bool {
     let phase = release.phase.as_str();
-    let is_over = matches!(phase, "confirmed" | "rolled_back" | "closed");
+    // One that is rolled back is closed at once, and only then may the next one start.
+    let is_over = matches!(phase, "confirmed" | "closed");
     let kept = release.ending.as_deref() == Some("confirmed");
     match state {
         WaitFor::Preview => release.stages.0 > 0,

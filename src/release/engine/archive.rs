@@ -25,7 +25,9 @@ pub struct Archive {
 impl Archive {
     /// In this state directory.
     pub fn new(state: &Path) -> Self {
-        Self { folder: state.join("releases") }
+        let folder = state.join("releases");
+        // Shown to people, who are somewhere else.
+        Self { folder: std::path::absolute(&folder).unwrap_or(folder) }
     }
 
     /// The file of a release.

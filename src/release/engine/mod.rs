@@ -147,11 +147,12 @@ impl Engine {
     async fn carry_out(
         &mut self,
         current: &Release,
-        decision: Decision,
+        mut decision: Decision,
         cause: Cause,
     ) -> Result<(), Refused> {
         let moves = !decision.weights.is_empty() || decision.baseline != BaselineEffect::None;
         if moves || decision.next != *current {
+            decision.next.decided.clone_from(&decision.why);
             let changed = self.change(order_of(&decision, cause)).await;
             let now = self.now();
             let run = self.runs.entry(current.id.clone()).or_default();

@@ -109,6 +109,7 @@ impl Engine {
             bake_seconds: step
                 .filter(|_| release.phase == Phase::Baking)
                 .map(|(_, step)| step.bake.as_secs()),
+            decided: release.decided.clone(),
             next: next(release),
             seconds_left: seconds_left(release, unix_seconds()),
             draining: is_ending.then_some((left, oldest.as_secs())),
