@@ -18,16 +18,14 @@ use tokio::time::Sleep;
 
 use super::attempt::Attempt;
 use super::establish::Backend;
+use super::exchange::{Exchange, FirstByte};
 use super::lifetime::Lifetime;
 use super::log::{End, Party, Record};
-use super::pump::{Fault, Pump, Waits};
+use super::pump::{Fault, Pump, Step, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::signals::{EARLY, OVERDUE};
-use crate::state::{
-    Asked, BackendFault, ClosedReason, ColorPlace, Connection, EndpointPlace, SuccessAt, Unheard,
-};
+use crate::state::{Asked, BackendFault, ClosedReason, ColorPlace, Connection, EndpointPlace, Unheard};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -42,25 +40,6 @@ pub struct Relay {
     record: Option<Box<Record>>,
     keepalive: Option<LateKeepalive>,
     entry: Entry,
-}
-
-/// Who has said what.
-struct Exchange {
-    /// Whether the backend has said anything.
-    first_byte: FirstByte,
-    /// Whether the client has.
-    client_spoke: bool,
-    /// Whether the last bytes were the client's, so that an answer may be due.
-    owes_answer: bool,
-    /// Whether the backend ended it at once, unasked.
-    ended_early: bool,
-}
-
-/// Whether the backend has said anything, and what makes it a success that it did.
-#[derive(Clone, Copy)]
-enum FirstByte {
-    Awaited(SuccessAt),
-    Seen,
 }
 
 /// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
@@ -105,7 +84,6 @@ impl Relay {
         let now = Instant::now();
         let connect = now.saturating_duration_since(opening.accepted);
         color.connect_duration().observe(connect);
-        let first_byte = FirstByte::Awaited(success);
         let record = opening.record.map(|mut record| {
             record.note(|line| line.connect = Some(connect));
             Box::new(record)
@@ -117,7 +95,7 @@ impl Relay {
             backend: stream,
             inward: Pump::beginning_with(opening.first, opening.header_length),
             outward: Pump::default(),
-            exchange: Exchange { first_byte, client_spoke: false, owes_answer: false, ended_early: false },
+            exchange: Exchange::awaiting(success),
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             record,
             keepalive: keepalive.map(LateKeepalive::new),
@@ -142,7 +120,7 @@ impl Relay {
         // Also when the backend broke under what the client sent: it may have answered before.
         let outward = self.outward.step((&mut self.backend, &self.client), pipes, context);
         self.note_moved(inward.moved, outward.moved);
-        self.note_blocked(inward.waits);
+        self.note_blocked(inward);
         let moved = inward.moved + outward.moved;
         let is_ending = self.lifetime.as_ref().is_some_and(|lifetime| lifetime.is_ending());
         let (inward, outward) = match (inward.waits, outward.waits) {
@@ -182,12 +160,7 @@ impl Relay {
         }
         if inward > 0 {
             color.bytes_in.fetch_add(inward, Ordering::Relaxed);
-            if !self.exchange.client_spoke {
-                self.exchange.client_spoke = true;
-                if matches!(self.exchange.first_byte, FirstByte::Awaited(_)) {
-                    connection.note_client_spoke();
-                }
-            }
+            self.exchange.note_client_spoke(connection);
         }
         if let Some(record) = &mut self.record {
             record.note(|line| {
@@ -196,37 +169,22 @@ impl Relay {
         }
     }
 
-    fn note_blocked(&self, inward: Result<Waits, Fault>) {
-        let Entry { connection, color, .. } = &self.entry;
-        if inward == Ok(Waits::ToWrite) {
+    /// Notes how long the backend takes nothing. What it takes of much that is waiting ends that as well.
+    fn note_blocked(&self, inward: Step) {
+        let connection = &self.entry.connection;
+        let is_blocked = inward.waits == Ok(Waits::ToWrite);
+        if inward.moved > 0 || !is_blocked {
+            self.note_unblocked();
+        }
+        if is_blocked {
             connection.note_blocked();
-        } else if connection.note_unblocked() {
-            color.note_fault(connection.why, BackendFault::Stalled);
         }
     }
 
-    /// What was wrong with a connection that ended at this age.
-    fn fault(&self, end: ClosedReason, age: Duration) -> Option<BackendFault> {
-        let Exchange { first_byte, client_spoke, ended_early, .. } = self.exchange;
-        let is_heard = matches!(first_byte, FirstByte::Seen);
-        let has_waited = !is_heard && self.entry.connection.waited(age) >= OVERDUE;
-        let is_by_teal = matches!(
-            end,
-            ClosedReason::Age
-                | ClosedReason::DrainIdle
-                | ClosedReason::DrainDeadline
-                | ClosedReason::Shutdown
-        );
-        match end {
-            ClosedReason::BackendReset if !self.outward.has_source_ended() && is_heard => {
-                Some(BackendFault::ResetAfter)
-            }
-            ClosedReason::BackendReset if !self.outward.has_source_ended() => Some(BackendFault::ResetBefore),
-            _ if ended_early => Some(BackendFault::Early),
-            _ if is_heard => None,
-            _ if self.outward.has_source_ended() => client_spoke.then_some(BackendFault::Empty),
-            _ if client_spoke => (has_waited || !is_by_teal).then_some(BackendFault::Unanswered),
-            _ => (has_waited && !is_by_teal).then_some(BackendFault::Silent),
+    fn note_unblocked(&self) {
+        let Entry { connection, color, .. } = &self.entry;
+        if connection.note_unblocked() {
+            color.note_fault(connection.why, BackendFault::Stalled);
         }
     }
 
@@ -240,8 +198,8 @@ impl Relay {
         if by_backend && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
             return Some(ClosedReason::ClientReset);
         }
-        if by_backend && !self.exchange.client_spoke {
-            self.exchange.ended_early = self.entry.connection.time_at_backend() < EARLY;
+        if by_backend {
+            self.exchange.note_backend_fin(&self.entry.connection);
         }
         if by_client || by_backend {
             self.lifetime.as_mut().into_iter().for_each(|lifetime| lifetime.note_half_closed());
@@ -332,8 +290,9 @@ impl Drop for Relay {
         let end = self.entry.end.unwrap_or(ClosedReason::Shutdown);
         let color = &self.entry.color;
         let age = self.entry.connection.opened.elapsed();
-        self.note_blocked(Ok(Waits::Finished));
-        color.note_ended(self.entry.connection.why, end, self.fault(end, age));
+        self.note_unblocked();
+        let fault = self.exchange.fault((end, age), &self.entry.connection, self.outward.has_source_ended());
+        color.note_ended(self.entry.connection.why, end, fault);
         color.connection_duration().observe(age);
         if let Some(record) = &mut self.record {
             // Of two that came in the same turn the client's counts as the first.

@@ -46,7 +46,7 @@ pub struct Sample {
     pub stalled: u64,
     /// Times that an endpoint became unhealthy.
     pub unhealthy: u64,
-    /// Failures in a row, of tries and of connections, up to the instant; of the worst port. Not a difference.
+    /// Connections that failed in a row up to the instant, of the worst port. Not a difference.
     pub in_a_row: u32,
     /// Times to the first byte.
     pub first_byte: FirstBytes,

@@ -128,9 +128,12 @@ impl ColorLive {
     /// Counts a try that failed by the color's own fault.
     pub fn note_failed_try(&self, (why, in_color): (Why, InColor), reason: ErrorReason) {
         add_one(self.connect_failures(reason));
-        self.signals.failed(why);
-        if why.is_by_weight() && in_color == InColor::First {
-            add_one(&self.signals.failed_first);
+        // Further tries of a connection are no further evidence: what one met the next may meet for the same reason.
+        if in_color == InColor::First {
+            self.signals.failed(why);
+            if why.is_by_weight() {
+                add_one(&self.signals.failed_first);
+            }
         }
     }
 
@@ -179,7 +182,8 @@ impl ColorLive {
         add_one(self.faults(fault));
     }
 
-    /// Failures in a row, of tries and of connections by weight, since the last first byte of any.
+    /// Connections by weight that failed in a row: at their first try, or without an answer; since the last first byte
+    /// of any.
     pub fn failures_in_a_row(&self) -> u32 {
         self.signals.in_a_row.load(Ordering::Relaxed)
     }

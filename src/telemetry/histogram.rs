@@ -108,7 +108,9 @@ mod tests {
         let bounds = [0.001, 0.01];
         let (coarse, fine) = (FixedHistogram::new(&[0.001, 0.01]), FixedHistogram::divided(&bounds, 4));
         for micros in [1, 600, 1_000, 1_001, 2_000, 9_000, 10_000, 20_000] {
-            [&coarse, &fine].map(|histogram| histogram.observe(Duration::from_micros(micros)));
+            let value = Duration::from_micros(micros);
+            coarse.observe(value);
+            fine.observe(value);
         }
         assert_eq!(fine.cumulative(), coarse.cumulative());
         assert_eq!((fine.counts().len(), fine.counts().iter().sum()), (9, 8_u64));

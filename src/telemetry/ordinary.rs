@@ -30,7 +30,7 @@ impl Ordinary {
                 Kind::Counter => metrics::describe_counter!(family.name, Unit::Count, family.help),
                 Kind::Gauge => metrics::describe_gauge!(family.name, family.help),
                 Kind::Histogram(_) | Kind::FineHistogram(..) => {
-                    metrics::describe_histogram!(family.name, Unit::Seconds, family.help)
+                    metrics::describe_histogram!(family.name, Unit::Seconds, family.help);
                 }
             }
         }

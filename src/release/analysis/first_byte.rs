@@ -6,6 +6,7 @@
 //! chosen beforehand. Where evidence is large, the new color's quantile is over t' and the old color's is below t.
 
 use super::evidence::{Comparison, mean};
+use super::words::rounded;
 use super::{FirstByteTimes, FirstBytes, Share};
 use crate::model::release::Judgement;
 
@@ -66,12 +67,12 @@ pub fn compare(judgement: &Judgement, new: &FirstBytes, old: &FirstBytes) -> Opt
         new: Share::new(new_over[allowed], new_total),
         old: Share::new(old_over[index], old_total),
         times: FirstByteTimes {
-            new_p50: quantile(new, 0.5),
-            old_p50: quantile(old, 0.5),
-            new_p95: quantile(new, 0.95),
-            old_p95: quantile(old, 0.95),
-            new_over: bounds[allowed],
-            old_over: bounds[index],
+            new_p50: rounded(quantile(new, 0.5)),
+            old_p50: rounded(quantile(old, 0.5)),
+            new_p95: rounded(quantile(new, 0.95)),
+            old_p95: rounded(quantile(old, 0.95)),
+            new_over: rounded(bounds[allowed]),
+            old_over: rounded(bounds[index]),
         },
     })
 }

@@ -21,8 +21,11 @@ const EXCESS_MIN: f64 = 0.000_5;
 /// So many times more than in the old color endpoints may become unhealthy in a stage that passes.
 const FLAPS_MAX: u64 = 1;
 
-/// Signals that count connections, with how many there are and of how many.
-const COUNTED: [(Signal, fn(&Sample) -> (u64, u64)); 9] = [
+/// How many there are, and of how many.
+type Count = fn(&Sample) -> (u64, u64);
+
+/// Signals that count connections.
+const COUNTED: [(Signal, Count); 9] = [
     (Signal::Failures, |sample| (sample.failures(), sample.tried)),
     (Signal::Connect, |sample| (sample.failed, sample.tried)),
     (Signal::ResetBefore, |sample| (sample.reset_before, sample.ended)),
@@ -188,7 +191,7 @@ fn finding(words: &Words<'_>, bounds: Bounds, weighed: Weighed) -> Finding {
         old: weighed.old,
         evidence: Some(words::power_of_ten(weighed.evidence)),
         bound: Some(words::power_of_ten(bounds.fails)),
-        at_most: counts.then(|| super::evidence::at_most(weighed.new)),
+        at_most: counts.then(|| words::rounded(super::evidence::at_most(weighed.new))),
         times: weighed.times,
         says: words.finding(&weighed, kind),
     }

@@ -14,6 +14,12 @@ mod verdict;
 mod words;
 
 #[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod power_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use crate::state::sample::{FirstBytes, Sample};

@@ -77,7 +77,8 @@ fn too_few_connections_are_inconclusive_and_the_shortfall_is_said() {
 
 #[test]
 fn each_kind_of_fault_fails_by_its_own_signal() {
-    let cases: [(Signal, fn(&mut Sample)); 7] = [
+    type Spoil = fn(&mut Sample);
+    let cases: [(Signal, Spoil); 7] = [
         (Signal::Connect, |sample| sample.failed = 100),
         (Signal::ResetBefore, |sample| sample.reset_before = 100),
         (Signal::Empty, |sample| sample.empty = 100),
@@ -158,7 +159,8 @@ fn a_fixed_limit_counts_whatever_the_old_color_does() {
     let verdict = judged(fails(2000), fails(2000));
     assert_eq!((verdict.kind, finding(&verdict, Signal::Limit).kind), (VerdictKind::Fail, VerdictKind::Fail));
     assert!(finding(&verdict, Signal::Limit).says.contains("the limit is 100 of 10,000"));
-    assert_eq!(judged(Sample { failed: 20, ..works(2000) }, works(2000)).kind, VerdictKind::Pass);
+    let within = Sample { failed: 20, ..works(2000) };
+    assert_eq!(judged(within.clone(), within).kind, VerdictKind::Pass);
 }
 
 #[test]
@@ -172,7 +174,7 @@ fn a_color_that_has_hardly_answered_does_not_pass() {
 
 #[test]
 fn what_is_suspicious_and_not_certain_does_not_pass() {
-    let (new, old) = (Sample { reset_before: 13, ..works(1000) }, works(1000));
+    let (new, old) = (Sample { reset_before: 16, ..works(1000) }, works(1000));
     let verdict = verdict(new, old);
     assert_eq!(verdict.kind, VerdictKind::Inconclusive, "{:?}", finding(&verdict, Signal::ResetBefore));
     assert!(verdict.members[0].says.ends_with("Suspicious, and not certain yet."));
@@ -212,4 +214,36 @@ fn a_verdict_goes_through_json() {
     let verdict = verdict(Sample { failed: 900, ..works(1000) }, works(1000));
     let text = serde_json::to_string(&verdict).unwrap();
     assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+}
+
+#[test]
+fn numbers_of_any_size_are_judged() {
+    let buckets = FirstBytes::bounds().len() + 1;
+    for all in [0, 1, 1 << 40, u64::MAX] {
+        for some in [0, 1, u64::MAX] {
+            let first_byte = FirstBytes { counts: vec![some; buckets] };
+            let odd = Sample {
+                tried: all,
+                failed: some,
+                served: all,
+                ended: some,
+                empty: some,
+                unanswered: all,
+                in_a_row: u32::MAX,
+                first_byte,
+                ..Sample::default()
+            };
+            for (new, old) in
+                [(odd.clone(), works(1000)), (works(1000), odd.clone()), (odd.clone(), odd.clone())]
+            {
+                let mut facts = stage(50, vec![(new, old)]);
+                facts.members[0].before = Some(odd.clone());
+                facts.comparisons = usize::MAX;
+                let limited = Judgement { failures_max_per_10000: Some(u32::MAX), ..judgement() };
+                let verdict = judge(&limited, &facts);
+                assert!(verdict.members[0].findings.iter().all(|f| f.evidence.is_none_or(f64::is_finite)));
+                hard_failure(&limited, &facts);
+            }
+        }
+    }
 }

@@ -13,8 +13,12 @@ pub(super) struct Words<'a> {
 
 /// A natural logarithm as a power of ten that JSON can hold.
 pub(super) fn power_of_ten(logarithm: f64) -> f64 {
-    let rounded = (logarithm / std::f64::consts::LN_10 * 100.0).round() / 100.0;
-    rounded.clamp(0.0, 9999.0)
+    rounded(logarithm / std::f64::consts::LN_10).clamp(0.0, 9999.0)
+}
+
+/// To a millionth: more digits say nothing, and do not come back the same from JSON.
+pub(super) fn rounded(number: f64) -> f64 {
+    (number * 1e6).round() / 1e6
 }
 
 /// What to know when reading a verdict.
@@ -47,7 +51,7 @@ fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
