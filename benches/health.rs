@@ -109,9 +109,9 @@ fn snapshot(live: &Live, check: &ActiveCheck, port: u16) -> Snapshot {
             catalog,
             addresses: &addresses,
             answers,
+            releases: Arc::default(),
             live,
             rotation: 0,
-            releases: Arc::default(),
         },
         None,
     )

@@ -35,9 +35,9 @@ fn snapshot(example: &Example, catalog: &Arc<Catalog>, live: &Live, before: Opti
         catalog: Arc::clone(catalog),
         addresses,
         answers,
+        releases: Arc::default(),
         live,
         rotation: 0,
-        releases: Arc::default(),
     };
     build(&parts, before)
 }

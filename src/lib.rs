@@ -13,5 +13,6 @@ pub mod model;
 pub mod net;
 pub mod provider;
 pub mod proxy;
+pub mod release;
 pub mod state;
 pub mod telemetry;

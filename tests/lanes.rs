@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use support::{
 };
 use teal::model::testing::{catalog, service};
 use teal::model::{
-    AllowFrom, App, AppName, Catalog, Color, ColorName, HostNetworks, LaneMode, Service, ServiceName, Source,
+    AllowFrom, App, AppName, Catalog, Color, HostNetworks, LaneMode, Service, ServiceName, Source,
 };
-use teal::state::{ErrorReason, OpenRelease, Sides};
+use teal::state::release::{Phase, Release};
+use teal::state::{ErrorReason, release_testing};
 
 const B_BLUE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const B_GREEN: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
@@ -46,17 +47,15 @@ fn shop(lanes: LaneMode, services: Vec<Service>) -> Catalog {
 }
 
 /// A release of "a" and "b" from blue to green.
-fn release() -> Vec<OpenRelease> {
-    let sides = || Sides { from: ColorName::parse("blue").unwrap(), to: ColorName::parse("green").unwrap() };
-    let members = BTreeMap::from([(name("a"), sides()), (name("b"), sides())]);
-    vec![OpenRelease { app: AppName::parse("shop").unwrap(), members }]
+fn release() -> Release {
+    release_testing::release(&["a", "b"], Phase::Baking)
 }
 
 /// Service "a" of these colors and its caller, with a release of both.
 fn house(lanes: LaneMode, colors: &[Color]) -> House {
     let a = service("a", 0, colors.to_vec());
     let house = House::with(shop(lanes, vec![a.clone(), caller(&at(B_BLUE), &at(B_GREEN))]));
-    house.apply_releases(shop(lanes, vec![a, caller(&at(B_BLUE), &at(B_GREEN))]), release());
+    house.apply_release(shop(lanes, vec![a, caller(&at(B_BLUE), &at(B_GREEN))]), release());
     house
 }
 
@@ -97,7 +96,10 @@ fn promise_2_the_lane_to_a_color_of_weight_zero_ends_with_the_release() {
     let house = house(LaneMode::Prefer, &colors);
     assert_eq!(ask_from(B_GREEN, house.vip()), "green");
     let services = vec![service("a", 0, colors.to_vec()), caller(&at(B_BLUE), &at(B_GREEN))];
-    house.apply_releases(shop(LaneMode::Prefer, services), Vec::new());
+    house.apply_release(
+        shop(LaneMode::Prefer, services),
+        release_testing::release(&["a", "b"], Phase::Closed),
+    );
     assert_eq!(ask_from(B_GREEN, house.vip()), "blue");
     assert_eq!((in_lane(&house, "green"), new.accepted(), house.violations()), (1, 1, 0));
 }
@@ -161,7 +163,7 @@ fn a_preview_is_a_preview_and_an_exposed_address_has_lanes_by_the_client_that_a_
     a.policy.proxy_protocol_from = AllowFrom(vec![Source::Network("127.0.0.0/8".parse().unwrap())]);
     let both = || shop(LaneMode::Require, vec![a.clone(), caller(&at(B_BLUE), &at(B_GREEN))]);
     let house = House::with(both());
-    house.apply_releases(both(), release());
+    house.apply_release(both(), release());
     assert_eq!(ask_from(B_GREEN, house.preview("blue")), "blue");
     assert_eq!(ask_from(B_BLUE, house.preview("green")), "green");
     let through_balancer = |client: Ipv4Addr| {

@@ -64,6 +64,9 @@ const PURE: &[&str] = &[
     "health/response",
     "health/targets",
     "health/verdict",
+    "release/machine",
+    "release/plan",
+    "release/analysis/",
 ];
 
 /// What a pure file never names.

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod exit;
 pub mod journal;
 pub mod print;
+pub mod release;
 pub mod reload;
 pub mod route;
 pub mod run;
@@ -43,6 +44,9 @@ pub fn main() -> Exit {
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
         Command::Drain(drain) => drain::drain(&drain),
         Command::Journal(journal) => journal::journal(&journal),
+        Command::Release(release) => release::release(&release),
+        Command::Freeze(freeze) => release::freeze(&freeze, true),
+        Command::Unfreeze(freeze) => release::freeze(&freeze, false),
         Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
     }

@@ -19,7 +19,7 @@ pub(super) struct Schema {
     pub(super) later: &'static [&'static str],
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
@@ -32,6 +32,7 @@ pub(super) const ROOT: Schema = Schema {
         key("admin", "[admin]"),
         key("reload", "[reload]"),
         key("limits", "[limits]"),
+        key("release", "[release]"),
         key("defaults", "[defaults]"),
         key("shutdown", "[shutdown]"),
         key("apps", "[apps.shop]"),
@@ -112,6 +113,12 @@ pub(super) const RELOAD: Schema =
 
 pub(super) const LIMITS: Schema =
     Schema { name: "`[limits]`", keys: &[key("max_connections", "\"auto\"")], later: &[] };
+
+pub(super) const RELEASE: Schema = Schema {
+    name: "`[release]`",
+    keys: &[key("gates_dir", "\"/etc/teal/gates\""), key("hooks_dir", "\"/etc/teal/hooks\"")],
+    later: &[],
+};
 
 pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
@@ -244,9 +251,9 @@ pub(super) const APP: Schema = Schema {
 };
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 18] = [
-    &ROOT, &DNS, &CACHE, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS,
-    &SERVICE, &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 19] = [
+    &ROOT, &DNS, &CACHE, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &RELEASE, &SHUTDOWN,
+    &DEFAULTS, &SERVICE, &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

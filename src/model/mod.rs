@@ -27,7 +27,7 @@ pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outl
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, Domain, NameError, PortName, RecordName, ServiceName, Zone};
 pub use settings::{
-    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, RecordData, ReloadSettings,
-    Route, Settings, VipPool, VipSettings,
+    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, RecordData, ReleaseSettings,
+    ReloadSettings, Route, Settings, VipPool, VipSettings,
 };
 pub use weight::{EndpointWeight, Weight, WeightError};

@@ -8,14 +8,15 @@ use super::*;
 use crate::model::testing::{catalog, color, service};
 use crate::model::{App, AppName, LaneMode, Service, ServiceName};
 use crate::state::build::{Addresses, Parts, build};
-use crate::state::{Answers, Live, OpenRelease, Sides, Snapshot};
+use crate::state::release::Phase;
+use crate::state::release_testing::release;
+use crate::state::releases::Releases;
+use crate::state::{Answers, Live, Snapshot};
 
 /// Service "a" with what calls it: `CLIENT` is green's only endpoint there.
 fn snapshot_of(live: &Live, a: Service, mode: Option<LaneMode>, before: Option<&Snapshot>) -> Snapshot {
     let name = |text| ServiceName::parse(text).unwrap();
     let app = AppName::parse("shop").unwrap();
-    let sides = || Sides { from: ColorName::parse("blue").unwrap(), to: ColorName::parse("green").unwrap() };
-    let members = BTreeMap::from([(name("a"), sides()), (name("b"), sides())]);
     let mut caller = service(
         "b",
         80,
@@ -24,13 +25,17 @@ fn snapshot_of(live: &Live, a: Service, mode: Option<LaneMode>, before: Option<&
     caller.depends_on = vec![name("a")];
     let mut catalog = catalog(vec![a, caller]);
     let lanes = mode.unwrap_or(LaneMode::Require);
-    catalog.apps.insert(app.clone(), App { services: vec![name("a"), name("b")], lanes });
+    catalog.apps.insert(app, App { services: vec![name("a"), name("b")], lanes });
     let address =
         || Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews: vec![Ipv4Addr::new(127, 80, 0, 2); 3] };
     let addresses = BTreeMap::from([(name("a"), address()), (name("b"), address())]);
     let answers = Answers::build(&catalog, &BTreeMap::new(), 1);
     // Without a mode no release is open.
-    let releases = Arc::new(mode.map(|_| OpenRelease { app, members }).into_iter().collect());
+    let mut releases = Releases::default();
+    if mode.is_some() {
+        releases.note(release(&["a", "b"], Phase::Baking));
+    }
+    let releases = Arc::new(releases);
     let catalog = Arc::new(catalog);
     build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0, releases }, before)
 }

@@ -25,7 +25,7 @@ pub(in crate::proxy) fn snapshot_of(live: &Live, service: Service, before: Optio
     let catalog = Arc::new(catalog(vec![service]));
     let answers = Answers::build(&catalog, &addresses, 1);
     build(
-        &Parts { catalog, addresses: &addresses, answers, live, rotation: 0, releases: Arc::default() },
+        &Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live, rotation: 0 },
         before,
     )
 }

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::answers::Answers;
-use super::lanes::{Inbound, OpenReleases, callers, lanes};
+use super::lanes::{Inbound, callers, lanes};
 use super::live::Live;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, Overrides, ServiceOverrides};
+use super::releases::Releases;
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
 use crate::balance::{Owed, Pick, SourceAffinity, Split};
 use crate::model::{Affinity, Balance, Catalog, Color, ColorName, Port, Service, ServiceName, Weight};
@@ -31,12 +32,12 @@ pub struct Parts<'a> {
     /// Names and addresses as DNS tells them. The caller builds them anew only when names,
     /// addresses or `[dns]` changed.
     pub answers: Arc<Answers>,
+    /// Releases and freezes.
+    pub releases: Arc<Releases>,
     /// Where live facts are found.
     pub live: &'a Live,
     /// Decides ties of the split; differs from host to host.
     pub rotation: usize,
-    /// Releases that are open.
-    pub releases: OpenReleases,
 }
 
 /// Builds the successor of `before` where nothing is set at run time.
@@ -44,12 +45,11 @@ pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
     build_with(parts, &Overrides::default(), before)
 }
 
-/// The successor of `before` in which nothing but overrides and open releases differs. Services of which nothing
-/// differs are shared with it.
+/// The successor of `before` in which nothing but what is set at run time differs. Services whose overrides and lanes
+/// are the same are shared with it.
 pub fn override_again(
     before: &Snapshot,
-    overrides: &Overrides,
-    releases: &OpenReleases,
+    (overrides, releases): (&Overrides, &Arc<Releases>),
     live: &Live,
     rotation: usize,
 ) -> Snapshot {
@@ -58,9 +58,9 @@ pub fn override_again(
         catalog: Arc::clone(&before.catalog),
         addresses: &addresses,
         answers: Arc::clone(&before.answers),
+        releases: Arc::clone(releases),
         live,
         rotation,
-        releases: Arc::clone(releases),
     };
     let lanes = (before.releases != *releases).then(|| lanes(&parts.catalog, releases));
     let services = before.services.iter().map(|(name, old)| {

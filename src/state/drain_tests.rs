@@ -27,7 +27,7 @@ pub(in crate::state) fn snapshot_of(live: &Live, service: Service) -> Snapshot {
     let catalog = Arc::new(catalog(vec![service]));
     let answers = Answers::build(&catalog, &addresses, 1);
     build(
-        &Parts { catalog, addresses: &addresses, answers, live, rotation: 0, releases: Arc::default() },
+        &Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live, rotation: 0 },
         None,
     )
 }

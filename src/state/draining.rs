@@ -3,41 +3,47 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::connections::{Connection, Why};
+use super::connections::Connection;
 use super::live::{Live, LivingEndpoint};
+use super::releases::ReleaseEnd;
 use super::snapshot::Snapshot;
 use crate::model::{ColorName, ServiceName};
 
 /// Why no connection follows those that an endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrainCause {
-    /// Its color has weight 0: nobody ends them, and those that came by a preview name or a fallback are not meant.
+    /// Its color has weight 0: nobody ends them, and those that came by another way are not meant.
     Weight,
-    /// The same while a release is open: nor are those that came by a lane.
-    WeightInRelease,
     /// The operator took it out of use.
     Disabled,
     /// The configuration no longer names it.
     Removed,
+    /// A release was rolled back from its color.
+    RolledBack,
+    /// A release was confirmed that moved its color's connections away.
+    Confirmed,
 }
 
 impl DrainCause {
     /// In a word.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Weight | Self::WeightInRelease => "weight 0",
+            Self::Weight => "weight 0",
             Self::Disabled => "disabled",
             Self::Removed => "removed",
+            Self::RolledBack => "rolled back",
+            Self::Confirmed => "confirmed",
         }
+    }
+
+    /// Whether connections are ended after a while.
+    pub(super) fn has_deadline(self) -> bool {
+        self != Self::Weight
     }
 
     /// Whether it is about a connection.
     fn concerns(self, connection: &Connection) -> bool {
-        match self {
-            Self::Weight => connection.why.is_by_weight() || connection.why == Why::Lane,
-            Self::WeightInRelease => connection.why.is_by_weight(),
-            Self::Disabled | Self::Removed => true,
-        }
+        self.has_deadline() || connection.why.is_by_weight()
     }
 }
 
@@ -67,14 +73,15 @@ pub fn cause(snapshot: &Snapshot, endpoint: &LivingEndpoint) -> Option<DrainCaus
     let address = endpoint.live.address;
     let port = snapshot.port(&endpoint.service, endpoint.port);
     let color = port.and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
-    let by_weight = match port {
-        Some((service, _)) if service.inbound.lanes.is_some() => DrainCause::WeightInRelease,
-        _ => DrainCause::Weight,
-    };
     let state = color.and_then(|color| color.endpoints.iter().find(|endpoint| endpoint.address == address));
     match (color, state) {
         (_, Some(state)) if !state.is_enabled() => Some(DrainCause::Disabled),
-        (Some(color), Some(_)) => color.weight.is_zero().then_some(by_weight),
+        (Some(color), Some(_)) if !color.weight.is_zero() => None,
+        (Some(_), Some(_)) => Some(match snapshot.releases.ends(&endpoint.service, &endpoint.color) {
+            Some(ReleaseEnd::RolledBack(_)) => DrainCause::RolledBack,
+            Some(ReleaseEnd::Confirmed) => DrainCause::Confirmed,
+            None => DrainCause::Weight,
+        }),
         _ => Some(DrainCause::Removed),
     }
 }

@@ -9,39 +9,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::release::Release;
-use crate::model::{AppName, Catalog, ColorName, LaneMode, Service, ServiceName};
-
-/// What lanes need to know of an open release. Its app says whether there are any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenRelease {
-    /// The app.
-    pub app: AppName,
-    /// The services that move.
-    pub members: BTreeMap<ServiceName, Sides>,
-}
-
-/// The colors between which a service moves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sides {
-    /// The old color.
-    pub from: ColorName,
-    /// The new color.
-    pub to: ColorName,
-}
-
-/// Every open release; shared by the snapshots between which it does not change.
-pub type OpenReleases = Arc<Vec<OpenRelease>>;
-
-impl OpenRelease {
-    /// What lanes need to know of a release; nothing once it is closed.
-    pub fn of(release: &Release) -> Option<Self> {
-        let sides =
-            |member: &super::release::Member| Sides { from: member.from.clone(), to: member.to.clone() };
-        let members = release.members.iter().map(|member| (member.service.clone(), sides(member)));
-        release.is_open().then(|| Self { app: release.app().clone(), members: members.collect() })
-    }
-}
+use super::release::{Member, Release};
+use super::releases::Releases;
+use crate::model::{Catalog, Color, ColorName, LaneMode, Service, ServiceName};
 
 /// Where a connection belongs by who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +36,8 @@ enum Caller {
 pub struct ServiceLanes {
     /// What becomes of a connection when nothing works at the end of its lane; never `Off`.
     pub mode: LaneMode,
-    sides: Sides,
+    old: ColorName,
+    new: ColorName,
     callers: HashMap<IpAddr, Caller>,
 }
 
@@ -76,8 +47,8 @@ impl ServiceLanes {
         match self.callers.get(&source.to_canonical()) {
             None => Lane::None,
             Some(Caller::Ambiguous) => Lane::Ambiguous,
-            Some(Caller::Old) => Lane::Color(&self.sides.from),
-            Some(Caller::New) => Lane::Color(&self.sides.to),
+            Some(Caller::Old) => Lane::Color(&self.old),
+            Some(Caller::New) => Lane::Color(&self.new),
         }
     }
 }
@@ -101,27 +72,27 @@ impl Inbound {
     }
 }
 
-/// The lanes to each service to which any lead.
-pub(super) fn lanes(catalog: &Catalog, releases: &[OpenRelease]) -> BTreeMap<ServiceName, Arc<ServiceLanes>> {
-    let mode = |release: &OpenRelease| catalog.apps.get(&release.app).map_or(LaneMode::Off, |app| app.lanes);
-    let with_lanes = || releases.iter().filter(|release| mode(release) != LaneMode::Off);
-    if with_lanes().next().is_none() {
+/// The lanes to each service to which any lead. A release that is not open has none.
+pub(super) fn lanes(catalog: &Catalog, releases: &Releases) -> BTreeMap<ServiceName, Arc<ServiceLanes>> {
+    let mode = |release: &Release| catalog.apps.get(release.app()).map_or(LaneMode::Off, |app| app.lanes);
+    let with_lanes: Vec<_> = releases.open().filter(|release| mode(release) != LaneMode::Off).collect();
+    if with_lanes.is_empty() {
         return BTreeMap::new();
     }
     let owners = owners(catalog);
     let mut all = BTreeMap::<ServiceName, ServiceLanes>::new();
-    for release in with_lanes() {
-        for (name, from_sides) in &release.members {
-            let Some(caller) = catalog.services.get(name) else { continue };
-            for called in &caller.depends_on {
-                let Some(sides) = release.members.get(called) else { continue };
-                let Some(called) = catalog.services.get(called) else { continue };
-                let lanes = all.entry(called.name.clone()).or_insert_with(|| ServiceLanes {
+    for release in with_lanes {
+        for member in &release.members {
+            let Some(caller) = catalog.services.get(&member.service) else { continue };
+            for called in caller.depends_on.iter().filter_map(|called| release.member(called)) {
+                let Some(service) = catalog.services.get(&called.service) else { continue };
+                let lanes = all.entry(called.service.clone()).or_insert_with(|| ServiceLanes {
                     mode: mode(release),
-                    sides: sides.clone(),
+                    old: called.from.clone(),
+                    new: called.to.clone(),
                     callers: HashMap::new(),
                 });
-                lanes.add(called, (caller, from_sides), &owners);
+                lanes.add(service, (caller, member), &owners);
             }
         }
     }
@@ -129,9 +100,9 @@ pub(super) fn lanes(catalog: &Catalog, releases: &[OpenRelease]) -> BTreeMap<Ser
 }
 
 impl ServiceLanes {
-    fn add(&mut self, called: &Service, (caller, sides): (&Service, &Sides), owners: &Owners<'_>) {
-        let old = (&sides.from, &self.sides.from, Caller::Old);
-        let new = (&sides.to, &self.sides.to, Caller::New);
+    fn add(&mut self, called: &Service, (caller, member): (&Service, &Member), owners: &Owners<'_>) {
+        let old = (&member.from, &self.old, Caller::Old);
+        let new = (&member.to, &self.new, Caller::New);
         for (color, to, side) in [old, new] {
             if called.color(to).is_none() {
                 continue;
@@ -173,7 +144,7 @@ fn owners(catalog: &Catalog) -> Owners<'_> {
     owners
 }
 
-fn addresses(color: &crate::model::Color) -> impl Iterator<Item = IpAddr> {
+fn addresses(color: &Color) -> impl Iterator<Item = IpAddr> {
     color.endpoints.iter().map(|endpoint| endpoint.ip.to_canonical())
 }
 

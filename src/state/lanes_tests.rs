@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::model::App;
 use crate::model::testing::{catalog, color, service};
+use crate::model::{App, AppName};
+use crate::state::release::{Phase, ReleaseId};
+use crate::state::release_testing::release;
 
 fn name(text: &str) -> ServiceName {
     ServiceName::parse(text).unwrap()
@@ -28,14 +30,17 @@ fn app(mut catalog: Catalog, lanes: LaneMode) -> Catalog {
     catalog
 }
 
-fn release(members: &[&str]) -> OpenRelease {
-    let sides = || Sides { from: ColorName::parse("blue").unwrap(), to: ColorName::parse("green").unwrap() };
-    let members = members.iter().map(|member| (name(member), sides())).collect();
-    OpenRelease { app: AppName::parse("shop").unwrap(), members }
+/// Open releases of these members each, from blue to green.
+fn releases(each: &[&[&str]]) -> Releases {
+    let mut releases = Releases::default();
+    for (number, members) in each.iter().enumerate() {
+        releases.note(Release { id: ReleaseId(number.to_string()), ..release(members, Phase::Baking) });
+    }
+    releases
 }
 
 /// The color that `service` has for a source: "none", "ambiguous" or a name.
-fn lane(catalog: &Catalog, releases: &[OpenRelease], service: &str, source: &str) -> String {
+fn lane(catalog: &Catalog, releases: &Releases, service: &str, source: &str) -> String {
     let all = lanes(catalog, releases);
     match all.get(service).map_or(Lane::None, |lanes| lanes.lane(address(source))) {
         Lane::None => "none".to_owned(),
@@ -54,7 +59,7 @@ fn chain() -> Vec<Service> {
 
 #[test]
 fn each_side_calls_its_own_side_along_the_arrows_only() {
-    let (shop, open) = (app(catalog(chain()), LaneMode::Prefer), [release(&["a", "b", "c"])]);
+    let (shop, open) = (app(catalog(chain()), LaneMode::Prefer), releases(&[&["a", "b", "c"]]));
     assert_eq!(lane(&shop, &open, "a", "10.0.1.1"), "blue");
     assert_eq!(lane(&shop, &open, "a", "10.0.1.2"), "green");
     assert_eq!(lane(&shop, &open, "a", "::ffff:10.0.1.2"), "green");
@@ -69,17 +74,22 @@ fn each_side_calls_its_own_side_along_the_arrows_only() {
 #[test]
 fn there_are_no_lanes_without_an_open_release_of_both_or_the_app_s_word() {
     let shop = app(catalog(chain()), LaneMode::Require);
-    assert!(lanes(&shop, &[]).is_empty());
-    assert_eq!(lane(&shop, &[release(&["a", "c"])], "a", "10.0.1.2"), "none");
+    assert!(lanes(&shop, &Releases::default()).is_empty());
+    assert_eq!(lane(&shop, &releases(&[&["a", "c"]]), "a", "10.0.1.2"), "none");
     // Members of two releases do not call each other in lanes.
-    assert_eq!(lane(&shop, &[release(&["a"]), release(&["b"])], "a", "10.0.1.2"), "none");
+    assert_eq!(lane(&shop, &releases(&[&["a"], &["b"]]), "a", "10.0.1.2"), "none");
+    for phase in [Phase::Confirming, Phase::RollingBack, Phase::Closed] {
+        let mut over = Releases::default();
+        over.note(release(&["a", "b"], phase));
+        assert!(lanes(&shop, &over).is_empty());
+    }
     let off = app(catalog(chain()), LaneMode::Off);
-    assert!(lanes(&off, &[release(&["a", "b"])]).is_empty());
+    assert!(lanes(&off, &releases(&[&["a", "b"]])).is_empty());
 }
 
 #[test]
 fn an_address_of_several_services_or_colors_is_ambiguous() {
-    let open = [release(&["a", "b"])];
+    let open = releases(&[&["a", "b"]]);
     let mut shared = chain();
     shared.push(two_colors("other", "10.0.1.2", "10.0.9.9", &[]));
     let shared = app(catalog(shared), LaneMode::Prefer);
@@ -103,7 +113,7 @@ fn a_third_color_has_no_lane() {
     let mut services = chain();
     services[1].colors.push(color("red", 1, &[SocketAddr::new(address("10.0.1.3"), 9)]));
     let shop = app(catalog(services), LaneMode::Prefer);
-    assert_eq!(lane(&shop, &[release(&["a", "b"])], "a", "10.0.1.3"), "none");
+    assert_eq!(lane(&shop, &releases(&[&["a", "b"]]), "a", "10.0.1.3"), "none");
 }
 
 #[test]

@@ -10,11 +10,12 @@ use arc_swap::ArcSwap;
 use super::answers::Answers;
 use super::color::{ColorLive, PortLive};
 use super::health::HealthState;
-use super::lanes::{Inbound, OpenReleases};
+use super::lanes::Inbound;
 use super::live::EndpointLive;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, ServiceOverrides};
 use super::places::ServiceLive;
+use super::releases::Releases;
 use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
 
@@ -33,8 +34,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceName, Arc<ServiceState>>,
     /// What DNS says about all of their names.
     pub answers: Arc<Answers>,
-    /// Releases that are open, for lanes.
-    pub releases: OpenReleases,
+    /// Releases and freezes.
+    pub releases: Arc<Releases>,
 }
 
 /// A service with its addresses and live facts.

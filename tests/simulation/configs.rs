@@ -1,6 +1,5 @@
 //! Random services, and random changes of them.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,7 +11,8 @@ use teal::model::{
     EndpointWeight, HealthCheck, LaneMode, OnAllDown, OnColorDown, Outlier, Policy, Port, Service,
     ServiceName, Weight,
 };
-use teal::state::{OpenRelease, Sides};
+use teal::state::release::{Member, Phase, Release};
+use teal::state::release_testing;
 
 use crate::dice::Dice;
 
@@ -55,17 +55,21 @@ pub fn lane_mode(dice: &mut Dice) -> LaneMode {
 }
 
 /// A release of most services that have two colors, between any two of them.
-pub fn release<'s>(dice: &mut Dice, services: impl Iterator<Item = &'s Service>) -> OpenRelease {
-    let mut members = BTreeMap::new();
+pub fn release<'s>(dice: &mut Dice, services: impl Iterator<Item = &'s Service>) -> Release {
+    let mut release = release_testing::release(&[], Phase::Baking);
     for service in services {
         let from = dice.pick(&service.colors).name.clone();
         let others: Vec<_> = service.colors.iter().filter(|color| color.name != from).collect();
         if !others.is_empty() && dice.chance(90) {
             let to = dice.pick(&others).name.clone();
-            members.insert(service.name.clone(), Sides { from, to });
+            let [member] = &release_testing::release(&[service.name.as_str()], Phase::Baking).members[..]
+            else {
+                unreachable!()
+            };
+            release.members.push(Member { from, to, ..member.clone() });
         }
     }
-    OpenRelease { app: AppName::parse(APP).expect("a name"), members }
+    release
 }
 
 /// A weight: 0 often, round ones and small ones mostly.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use teal::model::{ColorName, LaneMode, ServiceName};
-use teal::state::OpenRelease;
+use teal::state::release::Release;
 
 use crate::oracle::ServiceOracle;
 
@@ -14,7 +14,7 @@ type Services = BTreeMap<ServiceName, ServiceOracle>;
 #[derive(Debug)]
 pub struct LaneOracle {
     pub mode: LaneMode,
-    pub open: Option<OpenRelease>,
+    pub open: Option<Release>,
 }
 
 impl LaneOracle {
@@ -30,7 +30,7 @@ impl LaneOracle {
             }
         }
         let [(caller, color)] = Vec::from_iter(owners)[..] else { return None };
-        let (from, to) = (open.members.get(caller)?, open.members.get(called)?);
+        let (from, to) = (open.member(caller)?, open.member(called)?);
         if !services[caller].config.depends_on.contains(called) {
             return None;
         }

@@ -17,9 +17,10 @@ use teal::proxy::decide::Course;
 use teal::proxy::{Route, Via};
 use teal::state::build::{Addresses, Parts, build_with, override_again};
 use teal::state::order::{Address, Wish, plan};
+use teal::state::releases::Releases;
 use teal::state::{
-    Actor, Admission, Answers, Cause, EndpointLive, ErrorReason, HealthState, Lane, Live, OpenReleases,
-    Overrides, Snapshot, Why,
+    Actor, Admission, Answers, Cause, EndpointLive, ErrorReason, HealthState, Lane, Live, Overrides,
+    Snapshot, Why,
 };
 
 use crate::configs::{self, catalog_of, client, edit, lane_mode, random_service, release};
@@ -95,8 +96,10 @@ fn build(
     )
 }
 
-fn open(lanes: &LaneOracle) -> OpenReleases {
-    Arc::new(lanes.open.iter().cloned().collect())
+fn open(lanes: &LaneOracle) -> Arc<Releases> {
+    let mut releases = Releases::default();
+    lanes.open.iter().for_each(|release| releases.note(release.clone()));
+    Arc::new(releases)
 }
 
 impl World {
@@ -454,7 +457,7 @@ impl World {
             edit(&mut self.dice, &mut services[service]);
         }
         self.log.push(format!("reload: {:?}", services[service]));
-        let ended = self.overrides.ended_by(&catalog(services.clone()));
+        let ended = self.overrides.ended_by(&catalog(services.clone()), |_| false);
         self.overrides.apply(&ended, &Self::cause());
         let known = &self.known;
         for config in &services {
@@ -484,7 +487,7 @@ impl World {
 
     fn override_again(&mut self) {
         let releases = open(&self.lanes);
-        let next = override_again(&self.snapshot, &self.overrides, &releases, &self.live, self.rotation);
+        let next = override_again(&self.snapshot, (&self.overrides, &releases), &self.live, self.rotation);
         self.swap(next);
     }
 

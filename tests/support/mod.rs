@@ -18,9 +18,9 @@ use teal::model::{Catalog, Color, HostNetworks, Service};
 use teal::net::Workers;
 use teal::proxy::{Plane, Shared, wanted};
 use teal::state::build::{Addresses, Parts, build};
-use teal::state::{
-    Answers, ClosedReason, ColorState, ErrorReason, Live, OpenRelease, OpenReleases, Snapshot, SnapshotCell,
-};
+use teal::state::release::Release;
+use teal::state::releases::Releases;
+use teal::state::{Answers, ClosedReason, ColorState, ErrorReason, Live, Snapshot, SnapshotCell};
 
 /// Nothing that works takes this long.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -61,7 +61,7 @@ impl House {
             catalog: catalog_now,
             services: BTreeMap::new(),
             answers,
-            releases: OpenReleases::default(),
+            releases: Arc::default(),
         };
         let snapshot: SnapshotCell = Arc::new(ArcSwap::from_pointee(empty));
         let networks = Arc::new(ArcSwap::from_pointee(HostNetworks::default()));
@@ -87,8 +87,10 @@ impl House {
         self.store(self.successor(catalog));
     }
 
-    /// The same, with these releases open.
-    pub fn apply_releases(&self, catalog: Catalog, releases: Vec<OpenRelease>) {
+    /// The same, with this release.
+    pub fn apply_release(&self, catalog: Catalog, release: Release) {
+        let mut releases = Releases::default();
+        releases.note(release);
         self.store(self.successor_with(catalog, Arc::new(releases)));
     }
 
@@ -105,7 +107,7 @@ impl House {
         self.successor_with(catalog, releases)
     }
 
-    fn successor_with(&self, catalog: Catalog, releases: OpenReleases) -> Snapshot {
+    fn successor_with(&self, catalog: Catalog, releases: Arc<Releases>) -> Snapshot {
         let addresses = catalog.services.iter().map(|(name, service)| (name.clone(), addresses(service)));
         let addresses = addresses.collect();
         let answers = Answers::build(&catalog, &addresses, 1);
