@@ -63,6 +63,10 @@ const PURE: &[&str] = &[
     "health/response",
     "health/targets",
     "health/verdict",
+    "cli/import/compose",
+    "cli/import/label",
+    "cli/import/plan",
+    "cli/import/write",
 ];
 
 /// What a pure file never names.
