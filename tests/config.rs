@@ -56,8 +56,19 @@ fn findings(sources: &Sources) -> (Vec<Diagnostic>, &'static str) {
     }
 }
 
+/// What is wrong with a release file.
+fn release_findings(sources: &Sources) -> (Vec<Diagnostic>, &'static str) {
+    let SourceFile { path, text } = &sources.files[0];
+    match config::release::read(&path.display().to_string(), text) {
+        Ok(_) => (Vec::new(), "taken"),
+        Err(rejected) => (rejected.diagnostics, "refused"),
+    }
+}
+
+type Findings = fn(&Sources) -> (Vec<Diagnostic>, &'static str);
+
 /// Compares all reports of a folder, and tells all differences at once.
-fn check_folder(name: &str, verdict: &str) -> usize {
+fn check_folder(name: &str, verdict: &str, findings: Findings) -> usize {
     let folder = folder(name);
     let names = fixtures(&folder);
     let mut wrong = Vec::new();
@@ -88,13 +99,18 @@ fn check_folder(name: &str, verdict: &str) -> usize {
 
 #[test]
 fn promise_4_each_broken_file_gives_its_whole_report() {
-    let count = check_folder("broken", "refused");
+    let count = check_folder("broken", "refused", findings);
     assert!(count >= BROKEN_MIN, "only {count} broken fixtures");
 }
 
 #[test]
+fn each_broken_release_file_gives_its_whole_report() {
+    assert!(check_folder("release", "refused", release_findings) >= 8);
+}
+
+#[test]
 fn each_doubtful_file_is_taken_with_its_warnings() {
-    assert!(check_folder("warned", "taken") >= 3);
+    assert!(check_folder("warned", "taken", findings) >= 3);
 }
 
 #[test]

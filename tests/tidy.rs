@@ -67,6 +67,9 @@ const PURE: &[&str] = &[
     "cli/import/label",
     "cli/import/plan",
     "cli/import/write",
+    "release/machine",
+    "release/plan",
+    "release/analysis/",
 ];
 
 /// What a pure file never names.

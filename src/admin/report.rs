@@ -134,9 +134,11 @@ pub struct ColorReport {
     pub name: String,
     /// In effect.
     pub weight: u16,
-    /// As configured.
+    /// What holds while nobody sets another: as configured, or as a confirmed release left it.
     pub baseline: u16,
-    /// Where the weight in effect comes from: `file`, or `override by WHO at WHEN because WHY`.
+    /// As configured.
+    pub configured: u16,
+    /// Where the weight in effect comes from: `file`, `baseline by WHO at WHEN because WHY`, or `override by ...`.
     pub origin: String,
     /// What `COLOR.SERVICE.ZONE` answers with.
     pub preview: Ipv4Addr,
@@ -291,6 +293,28 @@ pub struct JournalReport {
     pub verified: usize,
     /// What is wrong with the journal, if anything is.
     pub damage: Option<String>,
+}
+
+/// `GET /v1/releases`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleasesReport {
+    /// In the order of their start.
+    pub releases: Vec<crate::release::report::ReleaseReport>,
+    /// What is frozen.
+    pub freezes: Vec<FreezeReport>,
+}
+
+/// Shifts that are frozen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreezeReport {
+    /// Of this app; of every one when absent.
+    pub app: Option<String>,
+    /// By whom.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why.
+    pub why: String,
 }
 
 /// What was refused.

@@ -128,13 +128,16 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
             slow_start_percent: endpoint.live.slow_start.growing_percent(),
         })
     });
-    let origin = state.overrides.weights.as_ref();
+    let overrides = &state.overrides;
+    let origin = overrides.weights.as_ref().map(|set| said(OVERRIDE, &set.cause));
+    let origin = origin.or_else(|| overrides.baseline.as_ref().map(|set| said(BASELINE, &set.cause)));
     let sum = open.get(&(state.service.name.clone(), color.name.clone()));
     ColorReport {
         name: color.name.to_string(),
         weight: state.weight(index).get(),
-        baseline: color.weight.get(),
-        origin: origin.map_or_else(|| "file".to_owned(), |set| said(OVERRIDE, &set.cause)),
+        baseline: overrides.baseline(color).get(),
+        configured: color.weight.get(),
+        origin: origin.unwrap_or_else(|| "file".to_owned()),
         preview: state.previews[index],
         fallback: color.fallback.as_ref().map(ToString::to_string),
         decisions: on_ports().map(|(_, color)| color.live.decisions.load(Ordering::Relaxed)).sum(),
@@ -149,6 +152,7 @@ fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -
 }
 
 const OVERRIDE: &str = "override";
+const BASELINE: &str = "baseline";
 const DISABLED: &str = "disabled";
 
 /// Who did something, when and why, in one line.

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use clap::{Command, CommandFactory};
 
-use super::args::{Arguments, CompletionsArguments, ManArguments};
+use super::args::Arguments;
 use super::exit::Exit;
+use super::local_args::{CompletionsArguments, ManArguments};
 
 const NAME: &str = "teal";
 

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod local_args;
 pub mod manual;
 pub mod print;
+pub mod release;
 pub mod reload;
 pub mod route;
 pub mod run;
@@ -46,6 +47,9 @@ pub fn main() -> Exit {
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
         Command::Drain(drain) => drain::drain(&drain),
         Command::Journal(journal) => journal::journal(&journal),
+        Command::Release(release) => release::release(&release),
+        Command::Freeze(freeze) => release::freeze(&freeze, true),
+        Command::Unfreeze(freeze) => release::freeze(&freeze, false),
         Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
         Command::ImportCompose(import) => import::run(&import),

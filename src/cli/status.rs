@@ -180,9 +180,14 @@ fn set_by_hand(services: &[ServiceReport]) -> String {
     let mut text = String::new();
     for service in services {
         if let Some(color) = service.colors.iter().find(|color| color.origin != "file") {
-            let file: Vec<_> =
-                service.colors.iter().map(|color| format!("{}={}", color.name, color.baseline)).collect();
-            let _ = writeln!(text, "{}: {}; the file says {}", service.name, color.origin, file.join(" "));
+            let all = |weight: fn(&ColorReport) -> u16| {
+                let colors = service.colors.iter();
+                colors.map(|color| format!("{}={}", color.name, weight(color))).collect::<Vec<_>>().join(" ")
+            };
+            let (baseline, file) = (all(|color| color.baseline), all(|color| color.configured));
+            let baseline =
+                if baseline == file { String::new() } else { format!("; the baseline is {baseline}") };
+            let _ = writeln!(text, "{}: {}{baseline}; the file says {file}", service.name, color.origin);
         }
         for color in &service.colors {
             for endpoint in &color.endpoints {

@@ -19,7 +19,7 @@ pub(super) struct Schema {
     pub(super) later: &'static [&'static str],
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 

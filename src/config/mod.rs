@@ -22,6 +22,7 @@ mod lower;
 mod outlier;
 mod policy;
 mod records;
+pub mod release;
 mod report;
 mod rules;
 mod scalar;

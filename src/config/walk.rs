@@ -89,6 +89,16 @@ impl<'t> Table<'t> {
 
     /// Reports every key that `schema` does not have.
     pub(super) fn check_keys(&self, schema: &Schema, findings: &mut Findings) {
+        self.check_keys_among(schema, &keys::ALL, findings);
+    }
+
+    /// The same where a misplaced key may belong to one of `others`.
+    pub(super) fn check_keys_among(
+        &self,
+        schema: &Schema,
+        others: &[&'static Schema],
+        findings: &mut Findings,
+    ) {
         for (key, _) in self.entries("") {
             if schema.key(key.value).is_some() {
                 continue;
@@ -96,7 +106,7 @@ impl<'t> Table<'t> {
             findings.push(if schema.later.contains(&key.value) {
                 unavailable_key(key, schema)
             } else {
-                unknown_key(key, schema)
+                unknown_key(key, schema, others)
             });
         }
     }
@@ -108,7 +118,7 @@ fn unavailable_key(key: Placed<&str>, schema: &Schema) -> Diagnostic {
         .help("Remove it: a key that would do nothing is refused.")
 }
 
-fn unknown_key(key: Placed<&str>, schema: &Schema) -> Diagnostic {
+fn unknown_key(key: Placed<&str>, schema: &Schema, others: &[&'static Schema]) -> Diagnostic {
     let title = format!("unknown key {} in {}", quote(key.value), schema.name);
     if let Some(meant) = schema.nearest(key.value) {
         return Diagnostic::error(title, key.place, format!("did you mean `{meant}`?")).help(format!(
@@ -117,7 +127,7 @@ fn unknown_key(key: Placed<&str>, schema: &Schema) -> Diagnostic {
             schema.list()
         ));
     }
-    let elsewhere = keys::ALL.into_iter().find(|other| other.key(key.value).is_some());
+    let elsewhere = others.iter().find(|other| other.key(key.value).is_some());
     let help = match elsewhere {
         Some(other) => {
             format!(
@@ -164,6 +174,20 @@ impl<'t> Value<'t> {
             }
             _ => self.wrong_type("an integer", findings),
         }
+    }
+
+    /// A number with or without a fraction, which is finite.
+    pub(super) fn number(&self, findings: &mut Findings) -> Option<Placed<f64>> {
+        let number = match self.node() {
+            DeValue::Integer(_) => self.integer(findings)?.value as f64,
+            DeValue::Float(number) => number.as_str().replace('_', "").parse().unwrap_or(f64::NAN),
+            _ => return self.wrong_type("a number", findings),
+        };
+        if number.is_finite() {
+            return Some(self.placed(number));
+        }
+        let title = format!("`{}` must be a finite number", self.key);
+        findings.report(self.with_example(Diagnostic::error(title, self.place(), "not finite")))
     }
 
     pub(super) fn boolean(&self, findings: &mut Findings) -> Option<bool> {
@@ -233,7 +257,9 @@ impl<'t> Value<'t> {
 
 /// Whether the example is a section's header rather than a value.
 fn is_header(example: &str, key: &str) -> bool {
-    example.strip_prefix('[').is_some_and(|header| header.starts_with(key) || header.starts_with("dns."))
+    let header = example.trim_start_matches('[');
+    header.len() < example.len()
+        && (header.starts_with(key) || header.starts_with("dns.") || header.starts_with("release."))
 }
 
 fn place(file: usize, span: &std::ops::Range<usize>) -> Place {

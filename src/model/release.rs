@@ -105,6 +105,20 @@ pub struct ReleaseStep {
     pub point_of_no_return: bool,
 }
 
+impl ReleaseStep {
+    /// A step that says nothing but its share.
+    pub fn at(percent: Percent) -> Self {
+        Self {
+            percent,
+            bake: Duration::from_secs(5 * 60),
+            min_connections: 300,
+            max_wait: Duration::from_secs(30 * 60),
+            gates: Vec::new(),
+            point_of_no_return: false,
+        }
+    }
+}
+
 /// What every shift wants of the new color.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
@@ -112,6 +126,13 @@ pub struct Guard {
     pub min_healthy: u32,
     /// Endpoints that work in thousandths of `percent` of the old color's number of endpoints.
     pub min_capacity_permille: u32,
+}
+
+impl Default for Guard {
+    /// One endpoint, and as many as the old color has for its share.
+    fn default() -> Self {
+        Self { min_healthy: 1, min_capacity_permille: 1000 }
+    }
 }
 
 /// What the judgement looks at, and what it allows.
@@ -132,6 +153,21 @@ pub struct Judgement {
     pub first_byte_ratio_max_percent: u32,
     /// Differences below this are never held against the new color.
     pub first_byte_floor: Duration,
+}
+
+impl Default for Judgement {
+    /// On; whatever it finds, the release holds.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            on_fail: Reaction::Hold,
+            on_inconclusive: Reaction::Hold,
+            consecutive_failures_max: 10,
+            failures_max_per_10000: None,
+            first_byte_ratio_max_percent: 130,
+            first_byte_floor: Duration::from_millis(20),
+        }
+    }
 }
 
 /// A condition from outside.
@@ -234,9 +270,9 @@ pub enum Notice {
 pub struct ReleaseSpec {
     /// The app.
     pub app: AppName,
-    /// What the new color is called by people; two releases of one version in a row are refused.
+    /// What the new color is called by people; two releases of one version in a row are refused. May be empty.
     pub version: String,
-    /// Why.
+    /// Why; may be empty.
     pub reason: String,
     /// The new color of every service of the app that has it and gets connections on another.
     pub to: Option<ColorName>,
@@ -272,4 +308,34 @@ pub struct ReleaseSpec {
     pub undo_window: Duration,
     /// The first shift waits for this second since 1970.
     pub activate_at: Option<u64>,
+}
+
+impl ReleaseSpec {
+    /// What holds where a release file says nothing but its app: steps of 10, 50 and 100 %.
+    pub fn by_default(app: AppName) -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let percents = [10, 50, 100].into_iter().filter_map(Percent::new);
+        Self {
+            app,
+            version: String::new(),
+            reason: String::new(),
+            to: None,
+            members: BTreeMap::new(),
+            order: ReleaseOrder::Lockstep,
+            steps: percents.map(ReleaseStep::at).collect(),
+            guard: Guard::default(),
+            judgement: Judgement::default(),
+            gates: BTreeMap::new(),
+            on_confirmed: Vec::new(),
+            on_rolled_back: Vec::new(),
+            notify: Vec::new(),
+            on_manual_edit: OnManualEdit::Hold,
+            resume_after_restart: false,
+            confirm_deadline: DAY,
+            on_confirm_deadline: Reaction::Hold,
+            rollback_close_after: Duration::from_secs(5),
+            undo_window: DAY,
+            activate_at: None,
+        }
+    }
 }

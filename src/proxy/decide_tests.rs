@@ -24,7 +24,10 @@ pub(in crate::proxy) fn snapshot_of(live: &Live, service: Service, before: Optio
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
     let catalog = Arc::new(catalog(vec![service]));
     let answers = Answers::build(&catalog, &addresses, 1);
-    build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0 }, before)
+    build(
+        &Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live, rotation: 0 },
+        before,
+    )
 }
 
 pub(super) fn route(via: Via) -> Route {

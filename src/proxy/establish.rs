@@ -196,13 +196,14 @@ fn note_failure(attempt: &Attempt, reason: ErrorReason, patience: Patience) {
     };
     if is_its_own {
         attempt.endpoint.outlier.failed();
+        attempt.live.note_failed_try(attempt.sort(), reason);
     }
 }
 
 /// Counts what served the connection, and watches over promise 2: nothing reaches a color of weight 0
 /// unless somebody said so.
 fn note_success(course: &Course, attempt: &Attempt) {
-    attempt.live.connections.fetch_add(1, Ordering::Relaxed);
+    attempt.live.note_served(attempt.sort());
     attempt.endpoint.outlier.accepted(attempt.success);
     if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);

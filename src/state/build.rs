@@ -8,6 +8,7 @@ use super::answers::Answers;
 use super::live::Live;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, Overrides, ServiceOverrides};
+use super::releases::Releases;
 use super::snapshot::{ColorState, EndpointState, PortState, ServiceState, Snapshot};
 use crate::balance::{Owed, Pick, SourceAffinity, Split};
 use crate::model::{Affinity, Balance, Catalog, Color, ColorName, Port, Service, ServiceName, Weight};
@@ -30,6 +31,8 @@ pub struct Parts<'a> {
     /// Names and addresses as DNS tells them. The caller builds them anew only when names,
     /// addresses or `[dns]` changed.
     pub answers: Arc<Answers>,
+    /// Releases and freezes.
+    pub releases: Arc<Releases>,
     /// Where live facts are found.
     pub live: &'a Live,
     /// Decides ties of the split; differs from host to host.
@@ -41,14 +44,20 @@ pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
     build_with(parts, &Overrides::default(), before)
 }
 
-/// The successor of `before` in which nothing but overrides differs. Services whose overrides are the same
-/// are shared with it.
-pub fn override_again(before: &Snapshot, overrides: &Overrides, live: &Live, rotation: usize) -> Snapshot {
+/// The successor of `before` in which nothing but what is set at run time differs. Services whose overrides are
+/// the same are shared with it.
+pub fn override_again(
+    before: &Snapshot,
+    (overrides, releases): (&Overrides, &Arc<Releases>),
+    live: &Live,
+    rotation: usize,
+) -> Snapshot {
     let addresses = BTreeMap::new();
     let parts = Parts {
         catalog: Arc::clone(&before.catalog),
         addresses: &addresses,
         answers: Arc::clone(&before.answers),
+        releases: Arc::clone(releases),
         live,
         rotation,
     };
@@ -67,6 +76,7 @@ pub fn override_again(before: &Snapshot, overrides: &Overrides, live: &Live, rot
         generation: before.generation + 1,
         catalog: parts.catalog,
         answers: parts.answers,
+        releases: parts.releases,
     }
 }
 
@@ -97,6 +107,7 @@ pub fn build_with(parts: &Parts<'_>, overrides: &Overrides, before: Option<&Snap
         catalog: Arc::clone(&parts.catalog),
         services,
         answers: Arc::clone(&parts.answers),
+        releases: Arc::clone(&parts.releases),
     }
 }
 

@@ -14,6 +14,7 @@ use super::live::EndpointLive;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, ServiceOverrides};
 use super::places::ServiceLive;
+use super::releases::Releases;
 use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
 
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceName, Arc<ServiceState>>,
     /// What DNS says about all of their names.
     pub answers: Arc<Answers>,
+    /// Releases and freezes.
+    pub releases: Arc<Releases>,
 }
 
 /// A service with its addresses and live facts.

@@ -8,10 +8,10 @@ use teal::cli::args::Arguments;
 
 use crate::teal;
 
-/// Every command and every verb below one, with what leads to it.
+/// Every command that is shown and every verb below one, with what leads to it.
 fn commands() -> Vec<Vec<String>> {
     fn collect(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
-        for below in command.get_subcommands() {
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
             let path = [path, &[below.get_name().to_owned()]].concat();
             collect(below, &path, found);
             found.push(path);

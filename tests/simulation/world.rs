@@ -83,7 +83,11 @@ fn build(
     let addresses = services.iter().map(addresses).collect();
     let catalog = Arc::new(catalog(services.to_vec()));
     let answers = Arc::clone(answers);
-    build_with(&Parts { catalog, addresses: &addresses, answers, live, rotation }, overrides, before)
+    build_with(
+        &Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live, rotation },
+        overrides,
+        before,
+    )
 }
 
 impl World {
@@ -404,7 +408,7 @@ impl World {
             edit(&mut self.dice, &mut services[service]);
         }
         self.log.push(format!("reload: {:?}", services[service]));
-        let ended = self.overrides.ended_by(&catalog(services.clone()));
+        let ended = self.overrides.ended_by(&catalog(services.clone()), |_| false);
         self.overrides.apply(&ended, &Self::cause());
         let known = &self.known;
         for config in &services {
@@ -425,7 +429,8 @@ impl World {
         self.log.push(format!("{wish:?}"));
         let edits = plan(&[wish], &self.snapshot.catalog, &self.overrides).expect("it names what there is");
         self.overrides.apply(&edits, &Self::cause());
-        let next = override_again(&self.snapshot, &self.overrides, &self.live, self.rotation);
+        let next =
+            override_again(&self.snapshot, (&self.overrides, &Arc::default()), &self.live, self.rotation);
         self.swap(next);
     }
 

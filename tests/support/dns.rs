@@ -57,6 +57,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
         admin: AdminSettings { socket: None },
         reload: ReloadSettings { watch: false, settle: None },
         limits: LimitSettings { max_connections: MaxConnections::Auto },
+        release: teal::model::testing::settings().release,
         shutdown_grace: Duration::from_secs(30),
     }
 }

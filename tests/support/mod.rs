@@ -54,7 +54,13 @@ impl House {
         let live = Arc::new(Live::default());
         let answers = Answers::build(&catalog, &BTreeMap::new(), 1);
         let catalog_now = Arc::new(catalog.clone());
-        let empty = Snapshot { generation: 0, catalog: catalog_now, services: BTreeMap::new(), answers };
+        let empty = Snapshot {
+            generation: 0,
+            catalog: catalog_now,
+            services: BTreeMap::new(),
+            answers,
+            releases: Arc::default(),
+        };
         let snapshot: SnapshotCell = Arc::new(ArcSwap::from_pointee(empty));
         let networks = Arc::new(ArcSwap::from_pointee(HostNetworks::default()));
         let shared = Shared::new(Arc::clone(&snapshot), networks, Arc::clone(&live), 10_000);
@@ -88,7 +94,14 @@ impl House {
         let addresses = addresses.collect();
         let answers = Answers::build(&catalog, &addresses, 1);
         let catalog = Arc::new(catalog);
-        let parts = Parts { catalog, addresses: &addresses, answers, live: &self.live, rotation: 0 };
+        let parts = Parts {
+            catalog,
+            addresses: &addresses,
+            answers,
+            releases: Arc::default(),
+            live: &self.live,
+            rotation: 0,
+        };
         build(&parts, Some(&self.snapshot.load()))
     }
 

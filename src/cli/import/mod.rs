@@ -15,8 +15,8 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use super::args::ImportArguments;
 use super::exit::Exit;
+use super::local_args::ImportArguments;
 use super::print::print;
 use crate::config::{self, ReportStyle, Sources};
 use crate::model::AppName;
