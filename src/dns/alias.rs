@@ -12,8 +12,8 @@ use hickory_proto::serialize::binary::BinEncodable;
 
 use super::forward::message::{self, Answer, write_reply};
 use super::forward::question::{Edns, Query};
-use super::later::{Outside, WayBack};
-use super::reply::{AA, ExtendedError, Rcode, append_opt};
+use super::later::WayBack;
+use super::reply::{AA, ExtendedError, Rcode, Transport, append_opt};
 use super::wire::HEADER_OCTETS;
 
 /// Aliases that are the begin of a reply.
@@ -27,19 +27,19 @@ pub struct Aliases {
 }
 
 impl Aliases {
-    /// Reads what [`super::answer()`] has left of a reply to `query`: aliases. Gives them with the query for
+    /// Reads what [`super::answer()`] has left of a reply to `packet`: aliases. Gives them with the query for
     /// the last one's target, which says the same about flags and EDNS.
-    pub fn read(query: &Outside<'_>, begin: &[u8]) -> Option<(Arc<Self>, Vec<u8>)> {
-        let client = Query::read(query.packet, query.transport)?;
+    pub fn read((packet, transport): (&[u8], Transport), begin: &[u8]) -> Option<(Arc<Self>, Vec<u8>)> {
+        let client = Query::read(packet, transport)?;
         let mut message = Message::from_vec(begin).ok()?;
         let asked = message.queries.pop()?;
         let Some(RData::CNAME(target)) = message.answers.last().map(|record| &record.data) else {
             return None;
         };
         let name = target.0.to_bytes().ok()?;
-        let packet = packet_for(&client, &name);
+        let to_target = packet_for(&client, &name);
         let aliases = Self { query: client.to_owned(), asked, records: message.answers };
-        Some((Arc::new(aliases), packet))
+        Some((Arc::new(aliases), to_target))
     }
 
     /// Writes the client's reply to `out`, which is emptied; `reply` is the one to the target's question. A

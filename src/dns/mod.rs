@@ -97,7 +97,7 @@ impl Dns {
         if out.is_empty() {
             return self.forwarder.forward(query, way_back, out);
         }
-        let (aliases, packet) = Aliases::read(query, out)?;
+        let (aliases, packet) = Aliases::read((query.packet, query.transport), out)?;
         let to_target = Outside { packet: &packet, ..*query };
         let way = AliasedWay { aliases: Arc::clone(&aliases), to: way_back };
         let mut reply = Vec::new();
@@ -110,7 +110,7 @@ impl Dns {
         if begin.is_empty() {
             return self.forwarder.kept(query);
         }
-        let (_, packet) = Aliases::read(query, begin)?;
+        let (_, packet) = Aliases::read((query.packet, query.transport), begin)?;
         self.forwarder.kept(&Outside { packet: &packet, ..*query })
     }
 
