@@ -47,7 +47,7 @@ fn client() -> IpAddr {
 fn decide(shared: &Arc<Shared>, route: &Route) {
     let snapshot = shared.snapshot.load();
     let (service, port) = snapshot.port(&route.service, route.port).expect("it is in the snapshot");
-    let mut course = Course::begin(route, port, client(), 2).expect("a color has weight");
+    let mut course = Course::begin(route, port, (client(), None), 2).expect("a color has weight");
     black_box(course.next(service));
 }
 
@@ -59,16 +59,18 @@ fn connection(shared: &Arc<Shared>, route: &Route) {
     let (service, port) = snapshot.port(&route.service, route.port).expect("it is in the snapshot");
     let service = Arc::clone(service);
     let entrance = service.live.enter(&service.service.policy.limits, (client(), accepted));
-    let mut course = Course::begin(route, port, client(), 2).expect("a color has weight");
+    let mut course = Course::begin(route, port, (client(), None), 2).expect("a color has weight");
     let attempt = course.next(&service).expect("there are endpoints");
     port.live.retry_budget.note_connection(shared.second(accepted));
     attempt.live.connect_duration().observe(accepted.elapsed());
-    attempt.live.connections.fetch_add(1, Ordering::Relaxed);
+    attempt.live.note_served(attempt.sort());
     attempt.endpoint.outlier.succeeded();
-    let key = attempt.endpoint.open.insert(Arc::new(Connection::new(accepted, Why::Weight)));
+    let connection = Arc::new(Connection::new(accepted, Why::Weight));
+    let key = attempt.endpoint.open.insert(Arc::clone(&connection));
     message_of(&attempt.live.bytes_in, &attempt.live.bytes_out);
-    attempt.live.first_byte().observe(accepted.elapsed());
-    attempt.live.closed(ClosedReason::Finished).fetch_add(1, Ordering::Relaxed);
+    connection.note_client_spoke();
+    attempt.live.note_first_byte(connection.why, connection.note_heard());
+    attempt.live.note_ended(connection.why, ClosedReason::Finished, None);
     attempt.live.connection_duration().observe(accepted.elapsed());
     attempt.endpoint.open.remove(key);
     drop((entrance, permit));
@@ -94,7 +96,14 @@ fn shared() -> Arc<Shared> {
     let example = catalog::example(2);
     let (live, addresses) = (Arc::new(Live::default()), &example.addresses);
     let answers = Answers::build(&example.catalog, addresses, 1);
-    let parts = Parts { catalog: Arc::clone(&example.catalog), addresses, answers, live: &live, rotation: 0 };
+    let parts = Parts {
+        catalog: Arc::clone(&example.catalog),
+        addresses,
+        answers,
+        releases: Arc::default(),
+        live: &live,
+        rotation: 0,
+    };
     let snapshot = Arc::new(ArcSwap::from_pointee(build(&parts, None)));
     let networks = Arc::new(ArcSwap::from_pointee(HostNetworks::default()));
     Arc::new(Shared::new(snapshot, networks, live, 1000))

@@ -104,5 +104,15 @@ fn snapshot(live: &Live, check: &ActiveCheck, port: u16) -> Snapshot {
     let addresses: BTreeMap<_, _> =
         catalog.services.keys().map(|name| (name.clone(), given.clone())).collect();
     let answers = Answers::build(&catalog, &BTreeMap::new(), 1);
-    build(&SnapshotParts { catalog, addresses: &addresses, answers, live, rotation: 0 }, None)
+    build(
+        &SnapshotParts {
+            catalog,
+            addresses: &addresses,
+            answers,
+            releases: Arc::default(),
+            live,
+            rotation: 0,
+        },
+        None,
+    )
 }

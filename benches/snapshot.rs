@@ -31,7 +31,14 @@ fn snapshot(example: &Example, catalog: &Arc<Catalog>, live: &Live, before: Opti
     // Names and addresses stay the same over a change of weights.
     let answers =
         before.map_or_else(|| Answers::build(catalog, addresses, 1), |before| Arc::clone(&before.answers));
-    let parts = Parts { catalog: Arc::clone(catalog), addresses, answers, live, rotation: 0 };
+    let parts = Parts {
+        catalog: Arc::clone(catalog),
+        addresses,
+        answers,
+        releases: Arc::default(),
+        live,
+        rotation: 0,
+    };
     build(&parts, before)
 }
 

@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "state/diff",
     "state/journal/record",
     "state/journal/replay",
+    "state/lanes",
     "state/order",
     "state/overrides",
     "state/drain",
@@ -63,8 +64,13 @@ const PURE: &[&str] = &[
     "health/response",
     "health/targets",
     "health/verdict",
+    "cli/import/compose",
+    "cli/import/label",
+    "cli/import/plan",
+    "cli/import/write",
     "release/machine",
     "release/plan",
+    "release/analysis/",
 ];
 
 /// What a pure file never names.

@@ -6,11 +6,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
-use super::context::{ChangeRequest, Context};
+use super::context::Context;
 use super::report::{ChangeReport, ErrorReport};
 use crate::model::{Catalog, ColorName, ServiceName};
 use crate::net::unix::Peer;
 use crate::state::journal::JournalError;
+use crate::state::requests::ChangeRequest;
 use crate::state::{Actor, Address, Cause, ChangeError, Journaling, Order, Outcome, Wish, order};
 
 /// Characters that a reason may have.
@@ -50,7 +51,9 @@ impl From<ChangeError> for Failure {
     fn from(error: ChangeError) -> Self {
         let status = match &error {
             ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
-            ChangeError::Unrecorded(JournalError::Damaged(_)) => StatusCode::CONFLICT,
+            ChangeError::InRelease { .. } | ChangeError::Unrecorded(JournalError::Damaged(_)) => {
+                StatusCode::CONFLICT
+            }
             ChangeError::Unrecorded(_) | ChangeError::TooMany(_) => StatusCode::INSUFFICIENT_STORAGE,
             ChangeError::Task(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -148,7 +151,7 @@ pub async fn carry_out(
     journaling: Journaling,
 ) -> Result<Json<ChangeReport>, Failure> {
     let (reply, result) = oneshot::channel();
-    let order = Order { wishes: vec![wish], cause, journaling };
+    let order = Order { wishes: vec![wish], release: None, cause, journaling };
     ask(context, ChangeRequest::Order(order, reply)).await?;
     let outcome = result.await.map_err(|_| Failure::stopping())??;
     Ok(Json(report(outcome)))

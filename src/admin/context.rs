@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::dns::DnsAccess;
 use super::report::{ConnectionsReport, ReloadReport};
-use crate::config::Sources;
-use crate::state::{Cause, ChangeError, Live, Order, Outcome, Problems, Removal, SnapshotCell};
+use crate::state::requests::ChangeRequest;
+use crate::state::{Live, Problems, Removal, SnapshotCell};
 use crate::telemetry::ordinary::Ordinary;
 
 /// Where the daemon is in its life.
@@ -44,17 +44,6 @@ pub struct ReloadRequest {
     pub removal: Removal,
     /// Where the result goes.
     pub reply: oneshot::Sender<ReloadReport>,
-}
-
-/// Somebody asks for a change at run time and waits for its result.
-#[derive(Debug)]
-pub enum ChangeRequest {
-    /// Weights or endpoints.
-    Order(Order, oneshot::Sender<Result<Outcome, ChangeError>>),
-    /// Trust the journal again; the answer says whether it was damaged.
-    Accept(Cause, oneshot::Sender<Result<bool, ChangeError>>),
-    /// Whether the text on disk is the one in effect, and that text.
-    Read(oneshot::Sender<Result<Sources, String>>),
 }
 
 /// Facts of the running process that no snapshot holds.
@@ -114,6 +103,8 @@ pub struct Context {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who changes things at run time.
     pub changes: mpsc::Sender<ChangeRequest>,
+    /// Who drives releases.
+    pub releases: mpsc::Sender<crate::release::engine::Request>,
     /// Who answers names.
     pub dns: DnsAccess,
     /// Where the journal is.

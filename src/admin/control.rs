@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::context::{Context, ReloadRequest};
 use super::status::status;
-use super::{dns, drains, endpoints, journal, weights};
+use super::{dns, drains, endpoints, journal, releases, weights};
 use crate::state::Removal;
 
 /// Bytes that a request's body may have.
@@ -30,6 +30,7 @@ pub fn routes(context: Context) -> Router {
         .merge(endpoints::routes())
         .merge(drains::routes())
         .merge(journal::routes())
+        .merge(releases::routes())
         .merge(dns::routes())
         .layer(DefaultBodyLimit::max(BODY_OCTETS_MAX))
         .with_state(context)

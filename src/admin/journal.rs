@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::change::{Failure, ask, cause};
-use super::context::{ChangeRequest, Context};
+use super::context::Context;
 use super::report::{ChangeReport, JournalReport};
 use crate::net::unix::Peer;
 use crate::state::journal::files::{read_files, verify};
+use crate::state::requests::ChangeRequest;
 
 /// Records that are shown unless the client says how many.
 const LIMIT: usize = 20;

@@ -10,10 +10,11 @@ pub mod drains;
 pub mod endpoints;
 pub mod journal;
 pub mod metrics;
+pub mod releases;
 pub mod report;
 pub mod server;
 pub mod status;
 pub mod weights;
 
-pub use context::{ChangeRequest, Context, Facts, Phase, ReloadRequest};
+pub use context::{Context, Facts, Phase, ReloadRequest};
 pub use server::{Limits, Server};

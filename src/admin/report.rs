@@ -108,10 +108,29 @@ pub struct ServiceReport {
     /// What chooses the color of a client instead of the split: `source_ip`. The split is then by client,
     /// and exact no more.
     pub affinity: Option<String>,
+    /// What came by lanes; absent while none leads here.
+    #[serde(default)]
+    pub lanes: Option<LanesReport>,
     /// Its ports.
     pub ports: Vec<PortReport>,
     /// Its colors, in order of name.
     pub colors: Vec<ColorReport>,
+}
+
+/// Connections to a service while a release is open whose members call it, over all ports and colors. Numbers count
+/// since the daemon started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanesReport {
+    /// `prefer` or `require`.
+    pub mode: String,
+    /// Served on the caller's side.
+    pub served: u64,
+    /// Split, as nothing worked there.
+    pub fallbacks: u64,
+    /// Refused, as nothing worked there.
+    pub refused: u64,
+    /// Split, as nobody can say who called.
+    pub ambiguous: u64,
 }
 
 /// One port of a service.
@@ -134,9 +153,11 @@ pub struct ColorReport {
     pub name: String,
     /// In effect.
     pub weight: u16,
-    /// As configured.
+    /// What holds while nobody sets another: as configured, or as a confirmed release left it.
     pub baseline: u16,
-    /// Where the weight in effect comes from: `file`, or `override by WHO at WHEN because WHY`.
+    /// As configured.
+    pub configured: u16,
+    /// Where the weight in effect comes from: `file`, `baseline by WHO at WHEN because WHY`, or `override by ...`.
     pub origin: String,
     /// What `COLOR.SERVICE.ZONE` answers with.
     pub preview: Ipv4Addr,
@@ -293,6 +314,28 @@ pub struct JournalReport {
     pub damage: Option<String>,
 }
 
+/// `GET /v1/releases`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleasesReport {
+    /// In the order of their start.
+    pub releases: Vec<crate::release::report::ReleaseReport>,
+    /// What is frozen.
+    pub freezes: Vec<FreezeReport>,
+}
+
+/// Shifts that are frozen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FreezeReport {
+    /// Of this app; of every one when absent.
+    pub app: Option<String>,
+    /// By whom.
+    pub by: String,
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// Why.
+    pub why: String,
+}
+
 /// What was refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorReport {
@@ -308,7 +351,7 @@ pub struct DnsFlushReport {
 }
 
 /// `POST /v1/dns/query`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DnsQueryReport {
     /// The name, with its last dot.
     pub name: String,
@@ -323,6 +366,12 @@ pub struct DnsQueryReport {
     pub records: Vec<DnsRecordReport>,
     /// Why it is answered so.
     pub why: String,
+    /// Who gave the answer, where an upstream did.
+    pub upstream: Option<String>,
+    /// How long that upstream took.
+    pub rtt_ms: Option<f64>,
+    /// How many seconds ago the answer was kept, where it comes out of the cache.
+    pub kept_seconds: Option<u32>,
 }
 
 /// A record of a reply.

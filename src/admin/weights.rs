@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::change::{Failure, ask, carry_out, cause, color, service};
-use super::context::{ChangeRequest, Context};
+use super::context::Context;
 use super::report::{ChangeReport, SourceReport};
 use crate::config;
 use crate::model::{ColorName, Weight};
 use crate::net::unix::Peer;
+use crate::state::requests::ChangeRequest;
 use crate::state::{Journaling, Wish};
 
 /// The routes.

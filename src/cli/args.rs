@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::local_args::{CompletionsArguments, ImportArguments, ManArguments};
+use super::release::args::{FreezeArguments, ReleaseArguments};
 use crate::model::Weight;
 use crate::telemetry::logs::LogFormat;
 
@@ -39,10 +41,22 @@ pub enum Command {
     Drain(DrainArguments),
     /// Show what was changed at run time, by whom and why
     Journal(JournalArguments),
+    /// Move an app's services from one color to another: in steps, judged, confirmed or rolled back
+    Release(ReleaseArguments),
+    /// Keep releases from shifting
+    Freeze(FreezeArguments),
+    /// Let releases shift again
+    Unfreeze(FreezeArguments),
     /// Ask the running daemon about a name, and where the answer comes from
     Dns(DnsArguments),
     /// Add or remove the local route of the VIP pool
     Route(RouteArguments),
+    /// Turn compose templates with aliyun labels into a configuration
+    ImportCompose(ImportArguments),
+    /// Print the script that completes commands in a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write those of all commands into a folder
+    Man(ManArguments),
 }
 
 /// `teal dns`

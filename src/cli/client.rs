@@ -49,8 +49,13 @@ pub enum ClientError {
     #[error("teal answered in a way that this version does not understand: {0}")]
     Answer(String),
     /// The daemon says no.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{words}")]
+    Refused {
+        /// The status code of HTTP.
+        status: u16,
+        /// Why.
+        words: String,
+    },
 }
 
 impl ClientError {
@@ -58,7 +63,7 @@ impl ClientError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. } | Self::NotAllowed { .. } | Self::Timeout { .. } => Exit::Unreachable,
-            Self::Answer(_) | Self::Refused(_) => Exit::Failed,
+            Self::Answer(_) | Self::Refused { .. } => Exit::Failed,
         }
     }
 }
@@ -126,10 +131,11 @@ async fn exchange<T: DeserializeOwned>(
     let body = body.map_err(|error| ClientError::Answer(error.to_string()))?.to_bytes();
     if !status.is_success() {
         if let Ok(report) = serde_json::from_slice::<ErrorReport>(&body) {
-            return Err(ClientError::Refused(report.error));
+            return Err(ClientError::Refused { status: status.as_u16(), words: report.error });
         }
         let text = String::from_utf8_lossy(&body);
-        return Err(ClientError::Refused(format!("{status}: {}", text.trim())));
+        let words = format!("{status}: {}", text.trim());
+        return Err(ClientError::Refused { status: status.as_u16(), words });
     }
     serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
 }

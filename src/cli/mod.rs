@@ -8,8 +8,12 @@ pub mod dns;
 pub mod drain;
 pub mod endpoint;
 pub mod exit;
+pub mod import;
 pub mod journal;
+pub mod local_args;
+pub mod manual;
 pub mod print;
+pub mod release;
 pub mod reload;
 pub mod route;
 pub mod run;
@@ -43,7 +47,13 @@ pub fn main() -> Exit {
         Command::Endpoint(endpoint) => endpoint::endpoint(&endpoint),
         Command::Drain(drain) => drain::drain(&drain),
         Command::Journal(journal) => journal::journal(&journal),
+        Command::Release(release) => release::release(&release),
+        Command::Freeze(freeze) => release::freeze(&freeze, true),
+        Command::Unfreeze(freeze) => release::freeze(&freeze, false),
         Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
+        Command::ImportCompose(import) => import::run(&import),
+        Command::Completions(completions) => manual::completions(&completions),
+        Command::Man(man) => manual::man(&man),
     }
 }

@@ -57,6 +57,14 @@ pub struct Prepared {
 /// # Errors
 /// Why it could not be saved.
 pub fn prepare(path: &Path, service: &str, weights: &BTreeMap<String, u16>) -> Result<Prepared, SaveError> {
+    prepare_all(path, &[(service.to_owned(), weights.clone())])
+}
+
+/// The same for several services of one file.
+///
+/// # Errors
+/// Why it could not be saved.
+pub fn prepare_all(path: &Path, services: &[(String, BTreeMap<String, u16>)]) -> Result<Prepared, SaveError> {
     let failed = |source| SaveError::Write { path: path.to_owned(), source };
     let real = path.canonicalize().map_err(failed)?;
     let file = std::fs::OpenOptions::new().read(true).write(true).open(&real).map_err(failed)?;
@@ -64,7 +72,8 @@ pub fn prepare(path: &Path, service: &str, weights: &BTreeMap<String, u16>) -> R
     let before = std::fs::read_to_string(&real).map_err(failed)?;
     let broken = |source| SaveError::Broken { path: path.to_owned(), source };
     let mut document: DocumentMut = before.parse().map_err(broken)?;
-    for (color, weight) in weights {
+    let all = services.iter().flat_map(|(service, weights)| weights.iter().map(move |set| (service, set)));
+    for (service, (color, weight)) in all {
         let key = ["services", service, "colors", color, "weight"];
         let missing = || SaveError::Missing { path: path.to_owned(), key: key.join(".") };
         set(&mut document, &key, i64::from(*weight).into()).ok_or_else(missing)?;

@@ -32,6 +32,7 @@ pub(super) const ROOT: Schema = Schema {
         key("admin", "[admin]"),
         key("reload", "[reload]"),
         key("limits", "[limits]"),
+        key("release", "[release]"),
         key("defaults", "[defaults]"),
         key("shutdown", "[shutdown]"),
         key("apps", "[apps.shop]"),
@@ -113,6 +114,12 @@ pub(super) const RELOAD: Schema =
 pub(super) const LIMITS: Schema =
     Schema { name: "`[limits]`", keys: &[key("max_connections", "\"auto\"")], later: &[] };
 
+pub(super) const RELEASE: Schema = Schema {
+    name: "`[release]`",
+    keys: &[key("gates_dir", "\"/etc/teal/gates\""), key("hooks_dir", "\"/etc/teal/hooks\"")],
+    later: &[],
+};
+
 pub(super) const SHUTDOWN: Schema =
     Schema { name: "`[shutdown]`", keys: &[key("grace", "\"30s\"")], later: &[] };
 
@@ -153,6 +160,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("colors", "{ blue = { weight = 100, endpoints = [\"10.0.0.11\"] } }"),
         key("vip", "\"127.80.0.10\""),
         key("depends_on", "[\"servicea\"]"),
+        key("restrict_callers", "true"),
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
@@ -236,13 +244,16 @@ pub(super) const COLOR: Schema = Schema {
 pub(super) const ENDPOINT: Schema =
     Schema { name: "an endpoint", keys: &[key("address", "\"10.0.0.11\""), key("weight", "2")], later: &[] };
 
-pub(super) const APP: Schema =
-    Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
+pub(super) const APP: Schema = Schema {
+    name: "an app",
+    keys: &[key("services", "[\"servicea\", \"serviceb\"]"), key("lanes", "\"prefer\"")],
+    later: &[],
+};
 
 /// All of them, to find out where a misplaced key belongs.
-pub(super) const ALL: [&Schema; 18] = [
-    &ROOT, &DNS, &CACHE, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &SHUTDOWN, &DEFAULTS,
-    &SERVICE, &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
+pub(super) const ALL: [&Schema; 19] = [
+    &ROOT, &DNS, &CACHE, &RECORD, &FORWARD, &VIP, &METRICS, &ADMIN, &RELOAD, &LIMITS, &RELEASE, &SHUTDOWN,
+    &DEFAULTS, &SERVICE, &HEALTH, &OUTLIER, &PORT, &COLOR, &APP,
 ];
 
 impl Schema {

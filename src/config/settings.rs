@@ -1,5 +1,5 @@
 //! The sections about the daemon itself: `[dns]`, `[vip]`, `[metrics]`, `[admin]`, `[reload]`,
-//! `[limits]` and `[shutdown]`.
+//! `[limits]`, `[release]` and `[shutdown]`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,7 +20,7 @@ use super::scalar::{self, DurationBounds, NameKind, Words};
 use super::walk::{Placed, Table, Value};
 use crate::model::{
     AdminSettings, AllowFrom, CacheSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings,
-    ReloadSettings, Route, Settings, Source, VipPool, VipSettings, Zone,
+    ReleaseSettings, ReloadSettings, Route, Settings, Source, VipPool, VipSettings, Zone,
 };
 
 const DNS_LISTENERS_MAX: usize = 64;
@@ -61,6 +61,10 @@ pub fn default_settings() -> Settings {
         admin: AdminSettings { socket: None },
         reload: ReloadSettings { watch: true, settle: None },
         limits: LimitSettings { max_connections: MaxConnections::Auto },
+        release: ReleaseSettings {
+            gates_dir: PathBuf::from("/etc/teal/gates"),
+            hooks_dir: PathBuf::from("/etc/teal/hooks"),
+        },
         shutdown_grace: Duration::from_secs(30),
     }
 }
@@ -71,13 +75,14 @@ type ReadSection = fn(&Table<'_>, &mut SettingsDraft, &mut Findings);
 /// Reads every section of the main file that is about the daemon.
 pub(super) fn read(root: &Table<'_>, findings: &mut Findings) -> SettingsDraft {
     let mut draft = SettingsDraft::new(default_settings());
-    let sections: [(&keys::Schema, &str, ReadSection); 7] = [
+    let sections: [(&keys::Schema, &str, ReadSection); 8] = [
         (&keys::DNS, "dns", dns),
         (&keys::VIP, "vip", vip),
         (&keys::METRICS, "metrics", metrics),
         (&keys::ADMIN, "admin", admin),
         (&keys::RELOAD, "reload", reload),
         (&keys::LIMITS, "limits", limits),
+        (&keys::RELEASE, "release", release),
         (&keys::SHUTDOWN, "shutdown", shutdown),
     ];
     for (schema, name, read_section) in sections {
@@ -282,6 +287,27 @@ fn limits(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings)
         value.wrong_type::<()>("`\"auto\"` or an integer", findings);
     } else if let Some(limit) = scalar::bounded(&value, 1, u32::MAX, findings) {
         draft.settings.limits.max_connections = MaxConnections::Exactly(limit.value);
+    }
+}
+
+fn release(table: &Table<'_>, draft: &mut SettingsDraft, findings: &mut Findings) {
+    let folders = &mut draft.settings.release;
+    let keys = [("gates_dir", &mut folders.gates_dir), ("hooks_dir", &mut folders.hooks_dir)];
+    for (name, folder) in keys {
+        let Some(text) = table.get(&keys::RELEASE, name).and_then(|value| value.string(findings)) else {
+            continue;
+        };
+        if Path::new(text.value).is_absolute() && !text.value.contains('\0') {
+            *folder = PathBuf::from(text.value);
+            continue;
+        }
+        let title = format!("{} cannot be a folder of programs", quote(text.value));
+        findings.push(
+            Diagnostic::error(title, text.place, "not an absolute path").help(format!(
+                "Write for example `{name} = \"/etc/teal/{}\"`.",
+                name.trim_end_matches("_dir")
+            )),
+        );
     }
 }
 

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::last_good::LastGood;
 use super::{boot, limits, systemd};
 use crate::admin::report::{ReloadReport, ReloadResult};
-use crate::admin::{ChangeRequest, Facts, Phase, ReloadRequest};
+use crate::admin::{Facts, Phase, ReloadRequest};
 use crate::config::{self, Loaded, ReportStyle, Sources};
 use crate::model::Catalog;
 use crate::provider::watch::{PATIENCE, WatchHandle};
 use crate::proxy::Shared;
+use crate::state::requests::ChangeRequest;
 use crate::state::{Change, Now, Problems, Removal, Writer};
 use crate::telemetry::names::{
     CONFIG_DEGRADED, CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP, CONFIG_LAST_RELOAD_SUCCESSFUL, CONFIG_RELOADS,
@@ -89,6 +90,9 @@ impl Reloader {
             ChangeRequest::Order(order, reply) => {
                 let outcome = self.writer.change(&order, now()).await;
                 let _ = reply.send(outcome);
+            }
+            ChangeRequest::Freeze(freeze, reply) => {
+                let _ = reply.send(self.writer.freeze(&freeze, now()).await);
             }
             ChangeRequest::Accept(cause, reply) => {
                 let _ = reply.send(self.writer.accept_journal(cause, now()).await);

@@ -21,7 +21,7 @@ use super::plane::Planes;
 use super::reload::{Reloader, now};
 use super::resolver::Resolver;
 use super::system_servers::{SystemFiles, SystemServers};
-use super::{places, ports, watchdog};
+use super::{places, ports, releases, watchdog};
 use crate::admin::report::ConnectionsReport;
 use crate::admin::{self, Context, Facts, Limits, Phase, ReloadRequest, Server};
 use crate::dns::{Dns, DnsMetrics, Forwarder, QueryLog};
@@ -234,20 +234,18 @@ impl Builder {
         let snapshot = Arc::clone(first.cell());
         let networks = self.follow_networks().await;
         let workers = Arc::new(Workers::start(Workers::default_count())?);
-        let live = Arc::clone(&self.base.live);
-        let (connection_log, log_thread) = LogThread::start("teal-log", CONNECTION_LOG_DROPPED)?;
-        let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), self.max);
-        let shared = Arc::new(shared.logging_to(connection_log));
+        let (live, max) = (Arc::clone(&self.base.live), self.max);
+        let (log, log_thread) = LogThread::start("teal-log", CONNECTION_LOG_DROPPED)?;
+        let shared = Shared::new(Arc::clone(&snapshot), Arc::clone(&networks), Arc::clone(&live), max);
+        let shared = Arc::new(shared.logging_to(log));
         // DNS before everything else: names must resolve whatever else fails.
         let (resolver, query_log_thread) = self.start_dns(&snapshot, networks)?;
-        let (checks, first_round) = Checks::start(&snapshot, &self.base)?;
-        let first_round_end = Instant::now() + FIRST_ROUND;
+        let ((checks, first_round), now) = (Checks::start(&snapshot, &self.base)?, Instant::now());
         let plane = Arc::new(Plane::new(Arc::clone(&shared), Arc::clone(&workers)));
-        let planes = Planes::new(&plane, &resolver, &self.base.problems);
-        let writer = Writer::start(first, self.base.clone(), Box::new(planes)).await;
+        let planes = Box::new(Planes::new(&plane, &resolver, &self.base.problems));
+        let writer = Writer::start(first, self.base.clone(), planes).await;
         let (phase, phase_seen) = watch::channel(Phase::Starting);
-        let (reload, requests) = mpsc::channel(REQUESTS);
-        let (changes, orders) = mpsc::channel(REQUESTS);
+        let ((reload, requests), (changes, orders)) = (mpsc::channel(REQUESTS), mpsc::channel(REQUESTS));
         let reloader = Reloader {
             writer,
             watch: watcher.handle(),
@@ -259,6 +257,7 @@ impl Builder {
         };
         self.tasks.spawn(reloader.run(requests, orders, self.stop.clone()));
         self.start_watching(watcher, &reload);
+        let releases = releases::start(&self.base, &snapshot, &changes, (&self.tasks, &self.stop));
         let context = Context {
             snapshot: Arc::clone(&snapshot),
             live: Arc::clone(&live),
@@ -269,6 +268,7 @@ impl Builder {
             connections: Arc::new(move || report(&shared)),
             reload: reload.clone(),
             changes,
+            releases,
             dns: resolver.access(),
             state: self.base.directory.path().to_owned(),
         };
@@ -281,7 +281,7 @@ impl Builder {
             resolver,
             checks,
             first_round,
-            first_round_end,
+            first_round_end: now + FIRST_ROUND,
             stop: self.stop,
             tasks: self.tasks,
             snapshot,

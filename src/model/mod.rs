@@ -19,14 +19,15 @@ pub mod weight;
 pub use access::{AllowFrom, HostNetworks, Source};
 pub use cache::CacheSettings;
 pub use catalog::{
-    Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, ProxyProtocol, Service,
+    Affinity, App, Balance, Catalog, Color, Endpoint, LaneMode, OnColorDown, Policy, Port, ProxyProtocol,
+    Service,
 };
 pub use forward::{ForwardSettings, Upstream};
 pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outlier, StatusSet};
 pub use limits::{AcceptRate, ConnectionLimits};
 pub use name::{AppName, ColorName, Domain, NameError, PortName, RecordName, ServiceName, Zone};
 pub use settings::{
-    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, RecordData, ReloadSettings,
-    Route, Settings, VipPool, VipSettings,
+    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, RecordData, ReleaseSettings,
+    ReloadSettings, Route, Settings, VipPool, VipSettings,
 };
 pub use weight::{EndpointWeight, Weight, WeightError};

@@ -28,6 +28,8 @@ pub struct Settings {
     pub reload: ReloadSettings,
     /// `[limits]`
     pub limits: LimitSettings,
+    /// `[release]`
+    pub release: ReleaseSettings,
     /// `[shutdown] grace`: how long open connections may live after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -135,6 +137,15 @@ pub struct ReloadSettings {
     pub watch: bool,
     /// How long nothing may have changed before a reload begins; absent: 0 for a file, 2 s for a folder.
     pub settle: Option<Duration>,
+}
+
+/// `[release]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseSettings {
+    /// The folder of programs that releases may name as gates.
+    pub gates_dir: PathBuf,
+    /// The folder of programs that releases may name as hooks.
+    pub hooks_dir: PathBuf,
 }
 
 /// How many connections may be open at once.

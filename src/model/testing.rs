@@ -11,8 +11,8 @@ use super::forward::ForwardSettings;
 use super::health::HealthCheck;
 use super::name::{ColorName, ServiceName, Zone};
 use super::settings::{
-    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReloadSettings, Route,
-    Settings, VipPool, VipSettings,
+    AdminSettings, DnsSettings, LimitSettings, MaxConnections, MetricsSettings, ReleaseSettings,
+    ReloadSettings, Route, Settings, VipPool, VipSettings,
 };
 use super::weight::{EndpointWeight, Weight};
 
@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         admin: AdminSettings { socket: None },
         reload: ReloadSettings { watch: false, settle: None },
         limits: LimitSettings { max_connections: MaxConnections::Auto },
+        release: ReleaseSettings { gates_dir: "/etc/teal/gates".into(), hooks_dir: "/etc/teal/hooks".into() },
         shutdown_grace: Duration::from_secs(30),
     }
 }
@@ -75,6 +76,7 @@ pub fn service(name: &str, listen: u16, mut colors: Vec<Color>) -> Service {
         ports: vec![Port { listen, target: 9, name: None, expose: Vec::new() }],
         colors,
         depends_on: Vec::new(),
+        restrict_callers: false,
         policy: policy(),
     }
 }

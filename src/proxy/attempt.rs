@@ -1,7 +1,7 @@
 //! One try of a connection: what `decide` gives and `establish` carries out.
 
 use crate::model::{ColorName, ProxyProtocol, Weight};
-use crate::state::{ColorPlace, ColorState, EndpointPlace, SuccessAt, Why};
+use crate::state::{ColorPlace, ColorState, EndpointPlace, InColor, SuccessAt, Why};
 
 /// One try.
 #[derive(Debug)]
@@ -41,6 +41,15 @@ impl Attempt {
             why,
             order,
         }
+    }
+
+    /// What the color counts it as.
+    pub fn sort(&self) -> (Why, InColor) {
+        let in_color = match self.order {
+            Order::First | Order::NextColor => InColor::First,
+            Order::Retry | Order::Again => InColor::Further,
+        };
+        (self.why, in_color)
     }
 }
 

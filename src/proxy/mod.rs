@@ -3,7 +3,7 @@
 //!
 //! The way of a connection: [`plane`] owns the listeners, [`serve`] takes what they accept, [`admit`]
 //! checks who comes (as [`preface`] says, where a PROXY header comes first), [`decide`] says which color and endpoint to try, [`connect`] and [`establish`] try them
-//! in turn, [`relay`] moves the bytes until both sides have ended. Whom to serve comes from the
+//! in turn, [`relay`] moves the bytes until both sides have ended, [`exchange`] says what was wrong with it. Whom to serve comes from the
 //! snapshot alone; nothing here writes it.
 
 pub mod admit;
@@ -12,6 +12,7 @@ pub mod bulk;
 pub mod connect;
 pub mod decide;
 pub mod establish;
+pub mod exchange;
 pub mod lifetime;
 pub mod log;
 pub mod plane;

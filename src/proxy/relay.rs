@@ -18,13 +18,14 @@ use tokio::time::Sleep;
 
 use super::attempt::Attempt;
 use super::establish::Backend;
+use super::exchange::{Exchange, FirstByte};
 use super::lifetime::Lifetime;
 use super::log::{End, Party, Record};
-use super::pump::{Fault, Pump, Waits};
+use super::pump::{Fault, Pump, Step, Waits};
 use super::shared::Permit;
 use crate::net::listen::set_keepalive;
 use crate::net::stream::{poll_broken, reset_on_close};
-use crate::state::{Asked, ClosedReason, ColorPlace, Connection, EndpointPlace, SuccessAt, Unheard};
+use crate::state::{Asked, BackendFault, ClosedReason, ColorPlace, Connection, EndpointPlace, Unheard};
 
 /// A served connection. The future ends with it.
 pub struct Relay {
@@ -34,28 +35,11 @@ pub struct Relay {
     inward: Pump,
     /// Backend to client.
     outward: Pump,
-    first_byte: FirstByte,
+    exchange: Exchange,
     lifetime: Option<Box<Lifetime>>,
     record: Option<Box<Record>>,
     keepalive: Option<LateKeepalive>,
     entry: Entry,
-}
-
-/// Whether the backend has said anything.
-enum FirstByte {
-    /// The backend accepted so many microseconds after the client was.
-    Awaited { connect_us: u32, owes_answer: bool, success: SuccessAt },
-    /// It has.
-    Seen { owes_answer: bool },
-}
-
-impl FirstByte {
-    /// Whether the last bytes were the client's, so that an answer may be due.
-    fn owes_answer(&mut self) -> &mut bool {
-        match self {
-            Self::Awaited { owes_answer, .. } | Self::Seen { owes_answer } => owes_answer,
-        }
-    }
 }
 
 /// A connection's entry in the books: counted under the limit and with its endpoint until dropped.
@@ -100,8 +84,6 @@ impl Relay {
         let now = Instant::now();
         let connect = now.saturating_duration_since(opening.accepted);
         color.connect_duration().observe(connect);
-        // Bounded by `connect_total_timeout`, which is far from the end of the type.
-        let connect_us = u32::try_from(connect.as_micros()).unwrap_or(u32::MAX);
         let record = opening.record.map(|mut record| {
             record.note(|line| line.connect = Some(connect));
             Box::new(record)
@@ -113,7 +95,7 @@ impl Relay {
             backend: stream,
             inward: Pump::beginning_with(opening.first, opening.header_length),
             outward: Pump::default(),
-            first_byte: FirstByte::Awaited { connect_us, owes_answer: false, success },
+            exchange: Exchange::awaiting(success),
             lifetime: Lifetime::new(timeouts, tokio::time::Instant::from_std(opening.accepted)),
             record,
             keepalive: keepalive.map(LateKeepalive::new),
@@ -138,6 +120,7 @@ impl Relay {
         // Also when the backend broke under what the client sent: it may have answered before.
         let outward = self.outward.step((&mut self.backend, &self.client), pipes, context);
         self.note_moved(inward.moved, outward.moved);
+        self.note_blocked(inward);
         let moved = inward.moved + outward.moved;
         let is_ending = self.lifetime.as_ref().is_some_and(|lifetime| lifetime.is_ending());
         let (inward, outward) = match (inward.waits, outward.waits) {
@@ -158,30 +141,50 @@ impl Relay {
     }
 
     fn note_moved(&mut self, inward: u64, outward: u64) {
-        let color = &self.entry.color;
+        let (color, connection) = (&self.entry.color, &self.entry.connection);
         if inward + outward > 0 {
-            *self.first_byte.owes_answer() = inward > 0;
+            self.exchange.owes_answer = inward > 0;
         }
-        if inward > 0 {
-            color.bytes_in.fetch_add(inward, Ordering::Relaxed);
-        }
+        // First: what came in the same turn as the client's first byte is no answer to that.
         if outward > 0 {
             color.bytes_out.fetch_add(outward, Ordering::Relaxed);
-            if let FirstByte::Awaited { connect_us, owes_answer, success } = self.first_byte {
-                self.first_byte = FirstByte::Seen { owes_answer };
+            if let FirstByte::Awaited(success) = self.exchange.first_byte {
+                self.exchange.first_byte = FirstByte::Seen;
                 self.entry.endpoint.outlier.heard(success);
-                let since_accept = self.entry.connection.opened.elapsed();
-                let waited = since_accept.saturating_sub(Duration::from_micros(connect_us.into()));
-                color.first_byte().observe(waited);
+                let waited = connection.note_heard();
+                color.note_first_byte(connection.why, waited);
                 if let Some(record) = &mut self.record {
                     record.note(|line| line.first_byte = Some(waited));
                 }
             }
         }
+        if inward > 0 {
+            color.bytes_in.fetch_add(inward, Ordering::Relaxed);
+            self.exchange.note_client_spoke(connection);
+        }
         if let Some(record) = &mut self.record {
             record.note(|line| {
                 (line.bytes_in, line.bytes_out) = (line.bytes_in + inward, line.bytes_out + outward);
             });
+        }
+    }
+
+    /// Notes how long the backend takes nothing. What it takes of much that is waiting ends that as well.
+    fn note_blocked(&self, inward: Step) {
+        let connection = &self.entry.connection;
+        let is_blocked = inward.waits == Ok(Waits::ToWrite);
+        if inward.moved > 0 || !is_blocked {
+            self.note_unblocked();
+        }
+        if is_blocked {
+            connection.note_blocked();
+        }
+    }
+
+    fn note_unblocked(&self) {
+        let Entry { connection, color, .. } = &self.entry;
+        if connection.note_unblocked() {
+            color.note_fault(connection.why, BackendFault::Stalled);
         }
     }
 
@@ -194,6 +197,9 @@ impl Relay {
         }
         if by_backend && rustix::net::shutdown(&self.client, Shutdown::Write).is_err() {
             return Some(ClosedReason::ClientReset);
+        }
+        if by_backend {
+            self.exchange.note_backend_fin(&self.entry.connection);
         }
         if by_client || by_backend {
             self.lifetime.as_mut().into_iter().for_each(|lifetime| lifetime.note_half_closed());
@@ -250,7 +256,7 @@ impl Relay {
         let Some(lifetime) = &mut self.lifetime else { return Ok(()) };
         if self.entry.connection.asked() != Asked::EndIdle {
             lifetime.keep();
-        } else if *self.first_byte.owes_answer() || !self.inward.is_idle() || !self.outward.is_idle() {
+        } else if self.exchange.owes_answer || !self.inward.is_idle() || !self.outward.is_idle() {
             lifetime.put_off_end();
         } else {
             lifetime.begin_end();
@@ -283,8 +289,11 @@ impl Drop for Relay {
         self.outward.end_bulk(pipes);
         let end = self.entry.end.unwrap_or(ClosedReason::Shutdown);
         let color = &self.entry.color;
-        color.closed(end).fetch_add(1, Ordering::Relaxed);
-        color.connection_duration().observe(self.entry.connection.opened.elapsed());
+        let age = self.entry.connection.opened.elapsed();
+        self.note_unblocked();
+        let fault = self.exchange.fault((end, age), &self.entry.connection, self.outward.has_source_ended());
+        color.note_ended(self.entry.connection.why, end, fault);
+        color.connection_duration().observe(age);
         if let Some(record) = &mut self.record {
             // Of two that came in the same turn the client's counts as the first.
             let backend_first = self.outward.has_passed_fin_on() && !self.inward.has_passed_fin_on();
@@ -296,7 +305,7 @@ impl Drop for Relay {
             // Who says FIN first keeps the port for a while.
             self.entry.endpoint.ports.note_ended();
         }
-        if let FirstByte::Awaited { success, .. } = self.first_byte {
+        if let FirstByte::Awaited(success) = self.exchange.first_byte {
             let unheard = match end {
                 ClosedReason::BackendReset if !self.outward.has_source_ended() => Unheard::Reset,
                 _ if is_clean => Unheard::Clean,

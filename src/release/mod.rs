@@ -1,7 +1,13 @@
-//! Releases: what one is to do ([`plan`]), and what it does next ([`machine`]).
+//! Releases: what one is to do ([`plan`]), what it does next ([`machine`]), what is thought of the new color
+//! ([`analysis`]), whom it asks and tells ([`outside`]), and the task that carries all of it out ([`engine`]).
 //!
-//! Both are pure: facts and clocks are arguments, and what comes out is a decision that the caller records and
-//! carries out. Nothing here changes weights, asks gates or tells anybody.
+//! Plan, machine and analysis are pure: facts and clocks are arguments, and what comes out is a decision that the
+//! engine records and carries out.
 
+pub mod analysis;
+pub mod engine;
 pub mod machine;
+mod metrics;
+pub mod outside;
 pub mod plan;
+pub mod report;

@@ -7,9 +7,10 @@ use super::build::override_again;
 use super::journal::{Event, Journal, JournalError};
 use super::order::{Journaling, Order, Unknown, plan};
 use super::overrides::{Cause, Edit};
+use super::release::ReleaseId;
 use super::snapshot::{EndpointState, PortState, ServiceState, Snapshot};
 use super::writer::{Now, Writer};
-use crate::model::{ColorName, ServiceName, Weight};
+use crate::model::{AppName, ColorName, ServiceName, Weight};
 use crate::telemetry::names::{JOURNAL_DAMAGED, JOURNAL_UNRECORDED};
 
 /// The subject of the journal's problem.
@@ -27,9 +28,31 @@ pub enum ChangeError {
     /// Not even in an emergency.
     #[error("nothing was changed: {0}")]
     TooMany(JournalError),
+    /// A release decides about the weights.
+    #[error(
+        "nothing was changed: {service} is a member of the open release {release}; \
+         `teal release set` changes its weights inside the release, `teal release rollback` ends it"
+    )]
+    InRelease {
+        /// The member.
+        service: ServiceName,
+        /// The release.
+        release: ReleaseId,
+    },
     /// The task that writes the journal is gone.
     #[error("nothing was changed: the journal's task failed: {0}")]
     Task(String),
+}
+
+/// Releases may not shift, or may again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreezeOrder {
+    /// Of this app; of every one when absent.
+    pub app: Option<AppName>,
+    /// Whether they may not.
+    pub frozen: bool,
+    /// Who, when and why.
+    pub cause: Cause,
 }
 
 /// What became of an order.
@@ -46,48 +69,99 @@ pub struct Outcome {
 }
 
 impl Writer {
-    /// Carries out an order at one instant: intent, fsync, swap, applied, fsync.
+    /// Carries out an order at one instant: intent, fsync, swap, applied, fsync. A release that goes on without
+    /// changing weights has one record.
     ///
     /// # Errors
     /// Why nothing was changed.
     pub async fn change(&mut self, order: &Order, now: Now) -> Result<Outcome, ChangeError> {
         let before = self.cell().load_full();
+        self.refuse_members(order)?;
         let edits = plan(&order.wishes, &before.catalog, &self.overrides)?;
-        if edits.is_empty() {
+        if edits.is_empty() && order.release.is_none() {
             return Ok(outcome(&order.cause, edits, None, &before));
         }
-        let (cause, at) = (order.cause.clone(), now.unix_seconds);
-        let intent = Event::Intent { edits: edits.clone(), cause: cause.clone() };
-        let recorded = self.with_journal(move |journal| journal.record(intent, at)).await?;
-        let (after, unrecorded) = match (recorded, order.journaling) {
-            (Ok(intent), _) => (Event::Applied { intent }, None),
+        let at = now.unix_seconds;
+        let event = event_of(order, &edits);
+        let recorded = self.with_journal(move |journal| journal.record(event, at)).await?;
+        let failure = match (recorded, order.journaling) {
+            (Ok(intent), _) => {
+                self.take_effect(&before, (&edits, order), now).await;
+                let after = (!edits.is_empty()).then_some(Event::Applied { intent });
+                let unrecorded = self.note(after.into_iter().collect(), at).await;
+                return Ok(outcome(&order.cause, edits, unrecorded, &self.cell().load()));
+            }
             (Err(error), Journaling::Required) => {
                 self.show_journal(Some(&error)).await;
                 return Err(ChangeError::Unrecorded(error));
             }
-            (Err(error), Journaling::Emergency) => {
-                // Room for it now, as nothing may change that nobody can ever record.
-                let event = Event::Emergency { edits: edits.clone(), cause: cause.clone() };
-                self.with_journal(move |journal| journal.owe(event)).await?.map_err(ChangeError::TooMany)?;
-                let who = cause.actor.to_string();
-                tracing::error!(who, why = cause.why, "changed without journal, by --emergency: {error}");
-                self.take_effect(&before, &edits, &cause, now).await;
-                self.show_journal(Some(&error)).await;
-                return Ok(outcome(&cause, edits, Some(error.to_string()), &self.cell().load()));
-            }
+            (Err(error), Journaling::Emergency) => error,
         };
-        self.take_effect(&before, &edits, &cause, now).await;
-        let unrecorded = self.note(vec![after], at).await.or(unrecorded);
-        Ok(outcome(&cause, edits, unrecorded, &self.cell().load()))
+        // Room for it now, as nothing may change that nobody can ever record.
+        let (release, cause) = (order.release.clone(), order.cause.clone());
+        let event = Event::Emergency { edits: edits.clone(), cause, release };
+        self.with_journal(move |journal| journal.owe(event)).await?.map_err(ChangeError::TooMany)?;
+        let Cause { actor, why, .. } = &order.cause;
+        tracing::error!(who = %actor, why, "changed without journal: {failure}");
+        self.take_effect(&before, (&edits, order), now).await;
+        self.show_journal(Some(&failure)).await;
+        Ok(outcome(&order.cause, edits, Some(failure.to_string()), &self.cell().load()))
     }
 
-    async fn take_effect(&mut self, before: &Snapshot, edits: &[Edit], cause: &Cause, now: Now) {
+    /// Weights of a member are the release's while it is open, but in an emergency.
+    fn refuse_members(&self, order: &Order) -> Result<(), ChangeError> {
+        if order.release.is_some() || order.journaling == Journaling::Emergency {
+            return Ok(());
+        }
+        let of_member = order.wishes.iter().find_map(|wish| {
+            let service = wish.of_weights()?;
+            Some((service.clone(), self.releases.open_with(service)?.id.clone()))
+        });
+        of_member.map_or(Ok(()), |(service, release)| Err(ChangeError::InRelease { service, release }))
+    }
+
+    async fn take_effect(&mut self, before: &Snapshot, (edits, order): (&[Edit], &Order), now: Now) {
+        let cause = &order.cause;
         self.overrides.apply(edits, cause);
-        let next = override_again(before, &self.overrides, &self.base.live, self.base.rotation);
-        self.swap_overrides(before, &Arc::new(next), now.instant).await;
+        if let Some(release) = &order.release {
+            Arc::make_mut(&mut self.releases).note((**release).clone());
+        }
+        self.swap_set(before, now).await;
         for edit in edits {
             tracing::info!(who = %cause.actor, why = cause.why, "{edit}");
         }
+    }
+
+    /// Makes what is set at run time what readers see.
+    async fn swap_set(&mut self, before: &Snapshot, now: Now) {
+        let set = (&self.overrides, &self.releases);
+        let next = override_again(before, set, &self.base.live, self.base.rotation);
+        self.swap_overrides(before, &Arc::new(next), now.instant).await;
+    }
+
+    /// Keeps releases of an app, or of all, from shifting, or lets them again. Says whether that changed anything.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    pub async fn freeze(&mut self, freeze: &FreezeOrder, now: Now) -> Result<bool, ChangeError> {
+        let FreezeOrder { app, frozen, cause } = freeze.clone();
+        let is_frozen = self.releases.freezes().iter().any(|known| known.app == app);
+        if is_frozen == frozen {
+            return Ok(false);
+        }
+        let before = self.cell().load_full();
+        let (event, at) = (Event::Freeze { app, frozen, cause }, now.unix_seconds);
+        let recorded = self.with_journal(move |journal| journal.record(event, at)).await?;
+        if let Err(error) = recorded {
+            self.show_journal(Some(&error)).await;
+            return Err(ChangeError::Unrecorded(error));
+        }
+        let FreezeOrder { app, cause, .. } = freeze;
+        Arc::make_mut(&mut self.releases).set_frozen(app.as_ref(), frozen.then(|| cause.clone()));
+        self.swap_set(&before, now).await;
+        let app = app.as_ref().map_or("every app", AppName::as_str);
+        tracing::info!(who = %cause.actor, why = cause.why, app, frozen, "releases frozen or not");
+        Ok(true)
     }
 
     /// Trusts the journal again after its last verified record; what is in effect stays. Says whether it was
@@ -189,10 +263,17 @@ impl Writer {
     }
 }
 
+/// What is recorded before an order takes effect.
+fn event_of(order: &Order, edits: &[Edit]) -> Event {
+    let cause = order.cause.clone();
+    match &order.release {
+        Some(release) if edits.is_empty() => Event::Release { release: release.clone(), cause },
+        release => Event::Intent { edits: edits.to_vec(), cause, release: release.clone() },
+    }
+}
+
 fn outcome(cause: &Cause, edits: Vec<Edit>, unrecorded: Option<String>, now: &Snapshot) -> Outcome {
-    let names = edits.iter().map(|edit| match edit {
-        Edit::Weights { service, .. } | Edit::Endpoint { service, .. } => service,
-    });
+    let names = edits.iter().map(Edit::service);
     let states: BTreeMap<_, _> =
         names.filter_map(|name| Some((name.clone(), now.services.get(name)?))).collect();
     let warnings = states.values().flat_map(|state| warnings(state)).collect();
@@ -229,4 +310,4 @@ fn warnings(state: &ServiceState) -> Vec<String> {
 
 #[cfg(test)]
 #[path = "change_tests.rs"]
-mod tests;
+pub(in crate::state) mod tests;

@@ -28,11 +28,11 @@ impl DataPlane for NoPlane {
     }
 }
 
-fn now() -> Now {
+pub(in crate::state) fn now() -> Now {
     Now { instant: Instant::now(), unix_seconds: 1_800_000_000 }
 }
 
-fn base(folder: &std::path::Path) -> Base {
+pub(in crate::state) fn base(folder: &std::path::Path) -> Base {
     Base {
         live: Arc::new(Live::default()),
         directory: Arc::new(StateDirectory::open(folder).unwrap()),
@@ -41,7 +41,7 @@ fn base(folder: &std::path::Path) -> Base {
     }
 }
 
-async fn writer(base: Base, count: u16) -> Writer {
+pub(in crate::state) async fn writer(base: Base, count: u16) -> Writer {
     let services = (0..count).map(|number| {
         let endpoint = [SocketAddr::from(([127, 0, 0, 1], 9))];
         service(&format!("s{number}"), 80, vec![color("blue", 1, &endpoint), color("green", 0, &endpoint)])
@@ -50,17 +50,22 @@ async fn writer(base: Base, count: u16) -> Writer {
     Writer::start(first, base, Box::new(NoPlane)).await
 }
 
-fn order(services: &[&str], green: i64) -> Order {
+pub(in crate::state) fn order(services: &[&str], green: i64) -> Order {
     let wish = |name: &&str| Wish::Weights {
         service: ServiceName::parse(name).unwrap(),
         colors: BTreeMap::from([(ColorName::parse("green").unwrap(), Weight::new(green).unwrap())]),
     };
     let cause =
         Cause { actor: Actor { name: "alice".into(), ..Actor::default() }, at: 1, why: "test".into() };
-    Order { wishes: services.iter().map(wish).collect(), cause, journaling: Journaling::Required }
+    Order {
+        wishes: services.iter().map(wish).collect(),
+        release: None,
+        cause,
+        journaling: Journaling::Required,
+    }
 }
 
-fn green(snapshot: &Snapshot, service: &str) -> u16 {
+pub(in crate::state) fn green(snapshot: &Snapshot, service: &str) -> u16 {
     snapshot.services[service].ports[0].colors[1].weight.get()
 }
 

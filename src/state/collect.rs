@@ -11,7 +11,7 @@ use crate::model::{ColorName, ServiceName};
 use crate::telemetry::SetGauge;
 use crate::telemetry::names::{
     COLOR_ENDPOINTS, COLOR_WEIGHT, COLOR_WEIGHT_BASELINE, CONFIG_INFO, CONNECTIONS_ACTIVE, DRAIN_OLDEST,
-    DRAINING_CONNECTIONS, ENDPOINT_UP, Family,
+    DRAINING_CONNECTIONS, ENDPOINT_UP, Family, RELEASE_INFO, RELEASE_STEP,
 };
 
 /// Open connections of one color on one port.
@@ -66,6 +66,8 @@ const DERIVED: &[Family] = &[
     DRAINING_CONNECTIONS,
     DRAIN_OLDEST,
     CONFIG_INFO,
+    RELEASE_INFO,
+    RELEASE_STEP,
 ];
 
 /// States of endpoints whose services have checks.
@@ -110,7 +112,7 @@ pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
             for (index, color) in state.service.colors.iter().enumerate() {
                 let labels = [("service", state.service.name.as_str()), ("color", color.name.as_str())];
                 set(COLOR_WEIGHT, &labels, f64::from(state.weight(index).get()));
-                set(COLOR_WEIGHT_BASELINE, &labels, f64::from(color.weight.get()));
+                set(COLOR_WEIGHT_BASELINE, &labels, f64::from(state.overrides.baseline(color).get()));
             }
             for port in &state.ports {
                 set_health(state.service.name.as_str(), port, set);
@@ -125,5 +127,11 @@ pub fn collect(cell: &SnapshotCell, live: &Live, now: Instant) {
             set(DRAIN_OLDEST, &labels, age);
         }
         set(CONFIG_INFO, &[("hash", &snapshot.catalog.hash)], 1.0);
+        for release in snapshot.releases.all().filter(|release| release.is_live()) {
+            let (app, id) = (release.app().as_str(), release.id.0.as_str());
+            set(RELEASE_INFO, &[("app", app), ("release", id), ("phase", release.phase.word())], 1.0);
+            let step = release.step().map_or(0, |(index, _)| index + 1);
+            set(RELEASE_STEP, &[("app", app)], step as f64);
+        }
     });
 }

@@ -1,16 +1,18 @@
 //! The live facts of one color on one port, and of one port: counters whose series leave with them.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::health::HealthState;
 use super::places::Places;
 use super::reasons::{ClosedReason, ErrorReason};
+use super::signals::{BackendFault, Signals};
 use crate::balance::RetryBudget;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
-    ALL_DOWN_TRIES, BYTES, CONNECT_DURATION, CONNECT_RETRIES, CONNECTION_DURATION, CONNECTION_ERRORS,
-    CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, EJECTIONS, FIRST_BYTE, Family, HEALTH_TRANSITIONS,
+    ALL_DOWN_TRIES, BACKEND_FAULTS, BYTES, CONNECT_DURATION, CONNECT_FAILURES, CONNECT_RETRIES,
+    CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, EJECTIONS,
+    FIRST_BYTE, Family, HEALTH_TRANSITIONS, LANE_AMBIGUOUS, LANE_CONNECTIONS, LANE_FALLBACKS,
     RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
@@ -74,8 +76,13 @@ pub struct ColorLive {
     first_byte: OnceLock<HistogramCell>,
     connection_duration: OnceLock<HistogramCell>,
     retry_budget_exhausted: OnceLock<CounterCell>,
+    lane_connections: OnceLock<CounterCell>,
+    lane_fallbacks: OnceLock<CounterCell>,
     closed: [OnceLock<CounterCell>; ClosedReason::COUNT],
     errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
+    connect_failures: [OnceLock<CounterCell>; ErrorReason::COUNT],
+    faults: [OnceLock<CounterCell>; BackendFault::COUNT],
+    pub(super) signals: Signals,
 }
 
 impl ColorLive {
@@ -93,8 +100,13 @@ impl ColorLive {
             first_byte: OnceLock::new(),
             connection_duration: OnceLock::new(),
             retry_budget_exhausted: OnceLock::new(),
+            lane_connections: OnceLock::new(),
+            lane_fallbacks: OnceLock::new(),
             closed: Default::default(),
             errors: Default::default(),
+            connect_failures: Default::default(),
+            faults: Default::default(),
+            signals: Signals::default(),
             labels,
         }
     }
@@ -119,6 +131,16 @@ impl ColorLive {
         self.retry_budget_exhausted.get_or_init(|| self.labels.counter(RETRY_BUDGET_EXHAUSTED, None))
     }
 
+    /// `lane_connections_total`
+    pub fn lane_connections(&self) -> &AtomicU64 {
+        self.lane_connections.get_or_init(|| self.labels.counter(LANE_CONNECTIONS, None))
+    }
+
+    /// `lane_fallbacks_total`
+    pub fn lane_fallbacks(&self) -> &AtomicU64 {
+        self.lane_fallbacks.get_or_init(|| self.labels.counter(LANE_FALLBACKS, None))
+    }
+
     /// `connections_closed_total{reason}`
     pub fn closed(&self, reason: ClosedReason) -> &AtomicU64 {
         self.closed[reason as usize]
@@ -129,6 +151,28 @@ impl ColorLive {
     pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
         self.errors[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
+    }
+
+    /// `connect_failures_total{reason}`
+    pub fn connect_failures(&self, reason: ErrorReason) -> &AtomicU64 {
+        self.connect_failures[reason as usize]
+            .get_or_init(|| self.labels.counter(CONNECT_FAILURES, Some(("reason", reason.label()))))
+    }
+
+    /// `backend_faults_total{kind}`
+    pub fn faults(&self, fault: BackendFault) -> &AtomicU64 {
+        self.faults[fault as usize]
+            .get_or_init(|| self.labels.counter(BACKEND_FAULTS, Some(("kind", fault.label()))))
+    }
+
+    /// How many of a fault there were, without making its series.
+    pub(super) fn faults_in_all(&self, fault: BackendFault) -> u64 {
+        self.faults[fault as usize].get().map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
+    /// How many connections have ended, for whatever reason.
+    pub(super) fn closed_in_all(&self) -> u64 {
+        self.closed.iter().filter_map(OnceLock::get).map(|cell| cell.load(Ordering::Relaxed)).sum()
     }
 
     /// `source_ports_exhausted_total`; rare, so it is looked up each time.
@@ -168,13 +212,24 @@ impl ColorLive {
 pub struct PortLive {
     labels: Labels,
     errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
+    lane_ambiguous: OnceLock<CounterCell>,
     /// What its connections may still cost in retries.
     pub retry_budget: RetryBudget,
 }
 
 impl PortLive {
     pub(super) fn new(labels: Labels) -> Self {
-        Self { labels, errors: Default::default(), retry_budget: RetryBudget::default() }
+        Self {
+            labels,
+            errors: Default::default(),
+            lane_ambiguous: OnceLock::new(),
+            retry_budget: RetryBudget::default(),
+        }
+    }
+
+    /// `lane_ambiguous_total{color="none"}`
+    pub fn lane_ambiguous(&self) -> &AtomicU64 {
+        self.lane_ambiguous.get_or_init(|| self.labels.counter(LANE_AMBIGUOUS, None))
     }
 
     /// `connection_errors_total{color="none",reason}`

@@ -1,12 +1,14 @@
 //! Open connections, by endpoint: counted, aged, and cut when a drain ends or the daemon stops.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
+
+use super::signals::{OVERDUE, STALLED};
 
 /// Why a connection is on the color that it is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Why {
     Fallback,
     /// The client asked for this color by its preview name.
     Preview,
+    /// The client is an endpoint of a member of an open release, and this is the color of its side.
+    Lane,
 }
 
 impl Why {
@@ -28,7 +32,7 @@ impl Why {
     pub fn is_by_weight(self) -> bool {
         match self {
             Self::Weight | Self::Affinity | Self::Spill => true,
-            Self::Fallback | Self::Preview => false,
+            Self::Fallback | Self::Preview | Self::Lane => false,
         }
     }
 
@@ -40,6 +44,7 @@ impl Why {
             Self::Spill => "spill",
             Self::Fallback => "fallback",
             Self::Preview => "preview",
+            Self::Lane => "lane",
         }
     }
 }
@@ -77,13 +82,95 @@ pub struct Connection {
     /// Why it is on its color.
     pub why: Why,
     asked: AtomicU8,
+    /// Microseconds after `opened` when its backend was found.
+    found_us: u64,
+    /// Microseconds after `opened` since which the backend's first byte is awaited, with [`SPOKE`] once the client
+    /// has said something before it; [`HEARD`] once it came.
+    waits_since: AtomicU64,
+    /// Milliseconds after `opened` since which the backend takes nothing; 0 while it does, [`HAS_STALLED`] once that
+    /// lasted too long.
+    blocked_since: AtomicU32,
     waker: AtomicWaker,
 }
 
+/// The client waits for an answer, not for a greeting.
+const SPOKE: u64 = 1 << 63;
+/// The backend has said something.
+const HEARD: u64 = u64::MAX;
+const HAS_STALLED: u32 = u32::MAX;
+
 impl Connection {
-    /// A connection accepted at `opened`.
+    /// A connection accepted at `opened`, for which a backend was found now.
     pub fn new(opened: Instant, why: Why) -> Self {
-        Self { opened, why, asked: AtomicU8::new(NOTHING), waker: AtomicWaker::new() }
+        let found_us = microseconds(opened.elapsed());
+        Self {
+            opened,
+            why,
+            asked: AtomicU8::new(NOTHING),
+            found_us,
+            waits_since: AtomicU64::new(found_us),
+            blocked_since: AtomicU32::new(0),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Notes the client's first byte, where the backend has said none: from now on the client waits. What notes
+    /// something is for the connection's task alone.
+    pub fn note_client_spoke(&self) {
+        self.waits_since.store(microseconds(self.opened.elapsed()) | SPOKE, Ordering::Relaxed);
+    }
+
+    /// Notes the backend's first byte; says how long it was awaited: since the client's first byte, or since
+    /// the backend was found where it spoke first.
+    pub fn note_heard(&self) -> Duration {
+        let waited = self.waited(self.opened.elapsed());
+        self.waits_since.store(HEARD, Ordering::Relaxed);
+        waited
+    }
+
+    /// How long ago the backend was found.
+    pub fn time_at_backend(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_micros(self.found_us))
+    }
+
+    /// How long the backend's first byte had been awaited at an age of the connection.
+    pub fn waited(&self, age: Duration) -> Duration {
+        let since = self.waits_since.load(Ordering::Relaxed);
+        age.saturating_sub(Duration::from_micros(since & !SPOKE))
+    }
+
+    /// Notes that the backend does not take what the client says.
+    pub fn note_blocked(&self) {
+        if self.blocked_since.load(Ordering::Relaxed) == 0 {
+            self.blocked_since.store(milliseconds(self.opened.elapsed()), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that it does, or that it is over. Says once whether that was for too long. Looks at the clock only
+    /// where it was blocked.
+    pub fn note_unblocked(&self) -> bool {
+        let since = self.blocked_since.load(Ordering::Relaxed);
+        if since == 0 || since == HAS_STALLED {
+            return false;
+        }
+        let has_stalled = self.is_stalled(Instant::now());
+        self.blocked_since.store(if has_stalled { HAS_STALLED } else { 0 }, Ordering::Relaxed);
+        has_stalled
+    }
+
+    /// Whether at `now` the client has waited too long for the first byte of an answer.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        let since = self.waits_since.load(Ordering::Relaxed);
+        let is_waiting = since != HEARD && since & SPOKE != 0;
+        is_waiting && self.waited(now.saturating_duration_since(self.opened)) > OVERDUE
+    }
+
+    /// Whether at `now` the backend has taken nothing for too long.
+    pub fn is_stalled(&self, now: Instant) -> bool {
+        let since = self.blocked_since.load(Ordering::Relaxed);
+        let age = now.saturating_duration_since(self.opened);
+        let is_blocked = since > 0 && since != HAS_STALLED;
+        is_blocked && age.saturating_sub(Duration::from_millis(since.into())) >= STALLED
     }
 
     /// Asks the task that relays the connection to end it with RST. The first reason counts.
@@ -137,6 +224,16 @@ impl Connection {
             _ => Asked::Cut(CutReason::Shutdown),
         }
     }
+}
+
+fn microseconds(age: Duration) -> u64 {
+    // 292,000 years.
+    u64::try_from(age.as_micros()).unwrap_or(u64::MAX) & !SPOKE
+}
+
+/// At least 1, and 49 days at most.
+fn milliseconds(age: Duration) -> u32 {
+    u32::try_from(age.as_millis()).unwrap_or(u32::MAX).clamp(1, HAS_STALLED - 1)
 }
 
 /// The open connections of one endpoint.
@@ -213,5 +310,51 @@ impl OpenConnections {
         let table = self.table();
         let open = table.iter().map(|(_, connection)| connection);
         open.filter(|connection| wanted(connection)).take(at_most).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// One that is 10 s old, whose backend was found just now.
+    fn connection() -> Connection {
+        Connection::new(Instant::now().checked_sub(SECOND * 10).unwrap(), Why::Weight)
+    }
+
+    #[test]
+    fn the_first_byte_is_awaited_from_the_backend_on_or_from_the_client_s_first_byte() {
+        let connection = connection();
+        assert!(connection.time_at_backend() < SECOND * 5, "what came before the backend does not count");
+        let age = |later: u32| connection.opened.elapsed() + SECOND * later;
+        assert!(connection.waited(age(3)) >= SECOND * 3 && connection.waited(age(3)) < SECOND * 9);
+        assert!(!connection.is_overdue(Instant::now() + SECOND * 100), "nobody has asked");
+        connection.waits_since.store(microseconds(SECOND * 12) | SPOKE, Ordering::Relaxed);
+        let at = |age: u32| connection.opened + SECOND * age;
+        assert_eq!(connection.waited(SECOND * 14), SECOND * 2);
+        assert!(!connection.is_overdue(at(15)) && connection.is_overdue(at(15) + SECOND / 10));
+        assert_eq!(connection.waited(SECOND * 5), Duration::ZERO);
+        connection.note_heard();
+        assert!(!connection.is_overdue(at(100)));
+    }
+
+    #[test]
+    fn a_stall_is_told_once() {
+        let connection = connection();
+        assert!(!connection.note_unblocked());
+        connection.note_blocked();
+        assert!(!connection.note_unblocked(), "it was short");
+        connection.note_blocked();
+        let since = connection.blocked_since.load(Ordering::Relaxed);
+        assert!(!connection.is_stalled(connection.opened + SECOND * 13));
+        assert!(connection.is_stalled(connection.opened + SECOND * 100));
+        connection.note_blocked();
+        assert_eq!(connection.blocked_since.load(Ordering::Relaxed), since, "the first time counts");
+        connection.blocked_since.store(4_000, Ordering::Relaxed);
+        assert!(connection.note_unblocked());
+        connection.note_blocked();
+        assert!(!connection.is_stalled(Instant::now() + SECOND * 100) && !connection.note_unblocked());
     }
 }

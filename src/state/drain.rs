@@ -84,8 +84,14 @@ impl Drains {
         self.endpoints.clear();
         for endpoint in living {
             let live = &endpoint.live;
-            if matches!(cause(next, endpoint), Some(DrainCause::Disabled | DrainCause::Removed)) {
-                live.drain.lock().get_or_insert_with(|| Drain::new(now, timeout(endpoint)));
+            let cause = cause(next, endpoint);
+            if cause.is_some_and(DrainCause::has_deadline) {
+                let drain = Drain::new(now, timeout(endpoint));
+                // A rollback is in more of a hurry than what it finds.
+                let is_sooner =
+                    |known: &Drain| cause == Some(DrainCause::RolledBack) && drain.deadline < known.deadline;
+                let mut known = live.drain.lock();
+                *known = known.filter(|known| !is_sooner(known)).or(Some(drain));
                 self.endpoints.push(Arc::downgrade(live));
             } else if live.drain.lock().take().is_some() {
                 live.open.spare();

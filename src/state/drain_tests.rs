@@ -26,7 +26,10 @@ pub(in crate::state) fn snapshot_of(live: &Live, service: Service) -> Snapshot {
     let addresses = BTreeMap::from([(service.name.clone(), addresses)]);
     let catalog = Arc::new(catalog(vec![service]));
     let answers = Answers::build(&catalog, &addresses, 1);
-    build(&Parts { catalog, addresses: &addresses, answers, live, rotation: 0 }, None)
+    build(
+        &Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live, rotation: 0 },
+        None,
+    )
 }
 
 struct Stage {

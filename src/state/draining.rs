@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::connections::Connection;
 use super::live::{Live, LivingEndpoint};
+use super::releases::ReleaseEnd;
 use super::snapshot::Snapshot;
 use crate::model::{ColorName, ServiceName};
 
@@ -17,6 +18,10 @@ pub enum DrainCause {
     Disabled,
     /// The configuration no longer names it.
     Removed,
+    /// A release was rolled back from its color.
+    RolledBack,
+    /// A release was confirmed that moved its color's connections away.
+    Confirmed,
 }
 
 impl DrainCause {
@@ -26,12 +31,19 @@ impl DrainCause {
             Self::Weight => "weight 0",
             Self::Disabled => "disabled",
             Self::Removed => "removed",
+            Self::RolledBack => "rolled back",
+            Self::Confirmed => "confirmed",
         }
+    }
+
+    /// Whether connections are ended after a while.
+    pub(super) fn has_deadline(self) -> bool {
+        self != Self::Weight
     }
 
     /// Whether it is about a connection.
     fn concerns(self, connection: &Connection) -> bool {
-        self != Self::Weight || connection.why.is_by_weight()
+        self.has_deadline() || connection.why.is_by_weight()
     }
 }
 
@@ -64,7 +76,12 @@ pub fn cause(snapshot: &Snapshot, endpoint: &LivingEndpoint) -> Option<DrainCaus
     let state = color.and_then(|color| color.endpoints.iter().find(|endpoint| endpoint.address == address));
     match (color, state) {
         (_, Some(state)) if !state.is_enabled() => Some(DrainCause::Disabled),
-        (Some(color), Some(_)) => color.weight.is_zero().then_some(DrainCause::Weight),
+        (Some(color), Some(_)) if !color.weight.is_zero() => None,
+        (Some(_), Some(_)) => Some(match snapshot.releases.ends(&endpoint.service, &endpoint.color) {
+            Some(ReleaseEnd::RolledBack(_)) => DrainCause::RolledBack,
+            Some(ReleaseEnd::Confirmed) => DrainCause::Confirmed,
+            None => DrainCause::Weight,
+        }),
         _ => Some(DrainCause::Removed),
     }
 }

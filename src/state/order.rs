@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::overrides::{Actor, Admission, Cause, Edit, Overrides, addresses_of, covers};
-use crate::model::{Catalog, ColorName, Service, ServiceName, Weight};
+use super::release::Release;
+use crate::model::{Catalog, Color, ColorName, Service, ServiceName, Weight};
 
 /// Names that a message lists at most.
 const LISTED_MAX: usize = 20;
@@ -19,10 +20,24 @@ pub enum Wish {
         /// By color, at least one.
         colors: BTreeMap<ColorName, Weight>,
     },
-    /// The file's weights are in effect again.
+    /// The baseline is in effect again.
     Reset {
         /// Of this service.
         service: ServiceName,
+    },
+    /// These weights are in effect again, by themselves where they are the baseline.
+    Restore {
+        /// Of this service.
+        service: ServiceName,
+        /// Of all of its colors; of those that are not named, 0.
+        weights: BTreeMap<ColorName, Weight>,
+    },
+    /// These weights are the baseline, and in effect.
+    Baseline {
+        /// Of this service.
+        service: ServiceName,
+        /// Of all of its colors; of those that are not named, 0.
+        weights: BTreeMap<ColorName, Weight>,
     },
     /// An endpoint, or a whole color, gets new connections, or none.
     Endpoint {
@@ -35,6 +50,19 @@ pub enum Wish {
         /// What it is to be.
         to: Admission,
     },
+}
+
+impl Wish {
+    /// The service whose weights it is about, if it is about weights.
+    pub fn of_weights(&self) -> Option<&ServiceName> {
+        match self {
+            Self::Weights { service, .. }
+            | Self::Reset { service }
+            | Self::Restore { service, .. }
+            | Self::Baseline { service, .. } => Some(service),
+            Self::Endpoint { .. } => None,
+        }
+    }
 }
 
 /// An endpoint as people name it.
@@ -85,8 +113,10 @@ pub enum Journaling {
 /// Wishes that take effect at one instant, all or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// At least one.
+    /// At least one, unless a release goes on without changing weights.
     pub wishes: Vec<Wish>,
+    /// The release that wants it, as it is once they have taken effect.
+    pub release: Option<Box<Release>>,
     /// Who, when and why.
     pub cause: Cause,
     /// Whether it needs the journal.
@@ -180,19 +210,55 @@ fn plan_one(wish: &Wish, catalog: &Catalog, overrides: &Overrides) -> Result<Vec
         }
         Wish::Reset { service } => {
             let service = find(catalog, service.as_str())?;
-            let mut edits = Vec::new();
-            if overrides.of(&service.name).weights.is_some() {
-                let after = service.colors.iter().map(|color| (color.name.clone(), color.weight)).collect();
-                let before = overrides.effective(service);
-                edits.push(Edit::Weights { service: service.name.clone(), before, after, covers: None });
+            Ok(plan_reset(service, overrides).into_iter().collect())
+        }
+        Wish::Restore { service, weights } => {
+            let service = find(catalog, service.as_str())?;
+            let wanted = complete(service, weights);
+            if wanted == overrides.baseline(service) {
+                return Ok(plan_reset(service, overrides).into_iter().collect());
             }
-            Ok(edits)
+            let is_so = wanted == overrides.effective(service);
+            if is_so { Ok(Vec::new()) } else { Ok(vec![plan_weights(service, &wanted, overrides)?]) }
+        }
+        Wish::Baseline { service, weights } => {
+            let service = find(catalog, service.as_str())?;
+            Ok(plan_baseline(service, complete(service, weights), overrides))
         }
         Wish::Endpoint { service, color, address, to } => {
             let service = find(catalog, service.as_str())?;
             plan_endpoint(service, (color, *address), *to, overrides)
         }
     }
+}
+
+/// Weights of all colors of a service.
+fn complete(service: &Service, weights: &BTreeMap<ColorName, Weight>) -> BTreeMap<ColorName, Weight> {
+    let of = |color: &Color| weights.get(&color.name).copied().unwrap_or(Weight::ZERO);
+    service.colors.iter().map(|color| (color.name.clone(), of(color))).collect()
+}
+
+/// The end of an override of weights.
+fn plan_reset(service: &Service, overrides: &Overrides) -> Option<Edit> {
+    overrides.of(&service.name).weights.as_ref()?;
+    let (before, after) = (overrides.effective(service), overrides.baseline(service));
+    Some(Edit::Weights { service: service.name.clone(), before, after, covers: None })
+}
+
+/// The baseline is `wanted`, and nothing overrides it.
+fn plan_baseline(service: &Service, wanted: BTreeMap<ColorName, Weight>, overrides: &Overrides) -> Vec<Edit> {
+    let (name, before) = (&service.name, overrides.baseline(service));
+    let in_file = service.colors.iter().all(|color| wanted.get(&color.name) == Some(&color.weight));
+    let covers = if in_file { None } else { covers(service, wanted.keys()) };
+    let mut edits = Vec::new();
+    if overrides.of(name).weights.is_some() {
+        let (before, after) = (overrides.effective(service), wanted.clone());
+        edits.push(Edit::Weights { service: name.clone(), before, after, covers: None });
+    }
+    if before != wanted {
+        edits.push(Edit::Baseline { service: name.clone(), before, after: wanted, covers });
+    }
+    edits
 }
 
 fn plan_weights(

@@ -74,12 +74,32 @@ pub struct WeightOverride {
     pub cause: Cause,
 }
 
+impl WeightOverride {
+    fn of((weights, covers): (&BTreeMap<ColorName, Weight>, Option<&String>), cause: &Cause) -> Option<Self> {
+        let (weights, covers) = (weights.clone(), covers?.clone());
+        Some(Self { weights, covers, cause: cause.clone() })
+    }
+
+    /// Whether the file's weights are others than those that it was set for.
+    pub fn is_outdated(&self, service: Option<&Service>) -> bool {
+        let covered = service.and_then(|service| covers(service, self.weights.keys()));
+        covered.as_ref() != Some(&self.covers)
+    }
+
+    fn weight(&self, color: &ColorName) -> Weight {
+        self.weights.get(color).copied().unwrap_or(Weight::ZERO)
+    }
+}
+
 /// What is set by hand for one service.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ServiceOverrides {
-    /// Its weights, where they are not the file's.
+    /// Its weights, where they are not the baseline's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightOverride>,
+    /// Its baseline, where a confirmed release left another than the file's weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<WeightOverride>,
     /// Endpoints that get no new connection.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub disabled: BTreeMap<ColorName, BTreeMap<SocketAddr, Cause>>,
@@ -88,10 +108,12 @@ pub struct ServiceOverrides {
 impl ServiceOverrides {
     /// The weight in effect of a color.
     pub fn weight(&self, color: &Color) -> Weight {
-        match &self.weights {
-            Some(set) => set.weights.get(&color.name).copied().unwrap_or(Weight::ZERO),
-            None => color.weight,
-        }
+        self.weights.as_ref().map_or_else(|| self.baseline(color), |set| set.weight(&color.name))
+    }
+
+    /// The weight of a color that holds while nobody sets another.
+    pub fn baseline(&self, color: &Color) -> Weight {
+        self.baseline.as_ref().map_or(color.weight, |set| set.weight(&color.name))
     }
 
     /// Who disabled an endpoint, if somebody did.
@@ -100,7 +122,7 @@ impl ServiceOverrides {
     }
 
     fn is_empty(&self) -> bool {
-        self.weights.is_none() && self.disabled.is_empty()
+        self.weights.is_none() && self.baseline.is_none() && self.disabled.is_empty()
     }
 }
 
@@ -126,7 +148,19 @@ pub enum Edit {
         before: BTreeMap<ColorName, Weight>,
         /// What they are from then on.
         after: BTreeMap<ColorName, Weight>,
-        /// The file's weights that this overrides; absent when the file's weights are in effect again.
+        /// The file's weights that this overrides; absent when the baseline is in effect again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        covers: Option<String>,
+    },
+    /// The baseline of a service.
+    Baseline {
+        /// Of this service.
+        service: ServiceName,
+        /// What it was.
+        before: BTreeMap<ColorName, Weight>,
+        /// What it is from then on.
+        after: BTreeMap<ColorName, Weight>,
+        /// The file's weights that this stands for; absent when the file's weights are the baseline again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         covers: Option<String>,
     },
@@ -149,19 +183,32 @@ impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Weights { service, before, after, covers } => {
-                let side = |side: &BTreeMap<ColorName, Weight>| {
-                    side.iter()
-                        .map(|(color, weight)| format!("{color}={weight}"))
-                        .collect::<Vec<_>>()
-                        .join(" ")
-                };
                 write!(f, "{service}: {} -> {}", side(before), side(after))?;
                 if covers.is_none() { f.write_str(" (override ended)") } else { Ok(()) }
+            }
+            Self::Baseline { service, before, after, covers } => {
+                write!(f, "{service}: baseline {} -> {}", side(before), side(after))?;
+                if covers.is_none() { f.write_str(" (as in the file)") } else { Ok(()) }
             }
             Self::Endpoint { service, color, address, after, .. } => {
                 let word = if *after == Admission::Enabled { "enabled" } else { "disabled" };
                 write!(f, "{service}: {color} {address} {word}")
             }
+        }
+    }
+}
+
+fn side(weights: &BTreeMap<ColorName, Weight>) -> String {
+    weights.iter().map(|(color, weight)| format!("{color}={weight}")).collect::<Vec<_>>().join(" ")
+}
+
+impl Edit {
+    /// The service that it is about.
+    pub fn service(&self) -> &ServiceName {
+        match self {
+            Self::Weights { service, .. }
+            | Self::Baseline { service, .. }
+            | Self::Endpoint { service, .. } => service,
         }
     }
 }
@@ -176,7 +223,8 @@ pub struct Overrides {
 impl Overrides {
     /// What is set for a service; empty where nothing is.
     pub fn of(&self, service: &ServiceName) -> &ServiceOverrides {
-        static NOTHING: ServiceOverrides = ServiceOverrides { weights: None, disabled: BTreeMap::new() };
+        static NOTHING: ServiceOverrides =
+            ServiceOverrides { weights: None, baseline: None, disabled: BTreeMap::new() };
         self.services.get(service).unwrap_or(&NOTHING)
     }
 
@@ -191,17 +239,23 @@ impl Overrides {
         service.colors.iter().map(|color| (color.name.clone(), of.weight(color))).collect()
     }
 
+    /// The weights of a service that hold while nobody sets others.
+    pub fn baseline(&self, service: &Service) -> BTreeMap<ColorName, Weight> {
+        let of = self.of(&service.name);
+        service.colors.iter().map(|color| (color.name.clone(), of.baseline(color))).collect()
+    }
+
     /// Carries out edits.
     pub fn apply(&mut self, edits: &[Edit], cause: &Cause) {
         for edit in edits {
             match edit {
                 Edit::Weights { service, after, covers, .. } => {
-                    let set = covers.as_ref().map(|covers| WeightOverride {
-                        weights: after.clone(),
-                        covers: covers.clone(),
-                        cause: cause.clone(),
-                    });
+                    let set = WeightOverride::of((after, covers.as_ref()), cause);
                     self.services.entry(service.clone()).or_default().weights = set;
+                }
+                Edit::Baseline { service, after, covers, .. } => {
+                    let set = WeightOverride::of((after, covers.as_ref()), cause);
+                    self.services.entry(service.clone()).or_default().baseline = set;
                 }
                 Edit::Endpoint { service, color, address, after, .. } => {
                     let disabled = &mut self.services.entry(service.clone()).or_default().disabled;
@@ -217,27 +271,36 @@ impl Overrides {
         self.services.retain(|_, of| !of.is_empty());
     }
 
-    /// What ends because `catalog` is the configuration now: overrides of weights that it changed, and
-    /// whatever is set for services, colors and endpoints that it does not have.
-    pub fn ended_by(&self, catalog: &Catalog) -> Vec<Edit> {
-        self.services
-            .iter()
-            .flat_map(|(name, of)| ended(name, of, catalog.services.get(name).map(|s| &**s)))
-            .collect()
+    /// What ends because `catalog` is the configuration now: weights and baselines that it changed, and
+    /// whatever is set for services, colors and endpoints that it does not have. Services that are `held` keep
+    /// their weights: a release decides about them.
+    pub fn ended_by(&self, catalog: &Catalog, held: impl Fn(&ServiceName) -> bool) -> Vec<Edit> {
+        let ended = |(name, of): (&ServiceName, &ServiceOverrides)| {
+            let service = catalog.services.get(name).map(|service| &**service);
+            let weights = if held(name) { Vec::new() } else { ended_weights((name, of), service) };
+            weights.into_iter().chain(ended_endpoints((name, of), service)).collect::<Vec<_>>()
+        };
+        self.services.iter().flat_map(ended).collect()
     }
 }
 
-fn ended(name: &ServiceName, of: &ServiceOverrides, service: Option<&Service>) -> Vec<Edit> {
+fn ended_weights((name, of): (&ServiceName, &ServiceOverrides), service: Option<&Service>) -> Vec<Edit> {
+    let outdated = |set: &Option<WeightOverride>| set.clone().filter(|set| set.is_outdated(service));
+    let colors = service.map_or(&[][..], |service| &service.colors);
+    let after: BTreeMap<_, _> = colors.iter().map(|color| (color.name.clone(), color.weight)).collect();
+    let weights = outdated(&of.weights).map(|set| {
+        let (before, after) = (set.weights, after.clone());
+        Edit::Weights { service: name.clone(), before, after, covers: None }
+    });
+    let baseline = outdated(&of.baseline).map(|set| {
+        let (before, after) = (set.weights, after.clone());
+        Edit::Baseline { service: name.clone(), before, after, covers: None }
+    });
+    weights.into_iter().chain(baseline).collect()
+}
+
+fn ended_endpoints((name, of): (&ServiceName, &ServiceOverrides), service: Option<&Service>) -> Vec<Edit> {
     let mut edits = Vec::new();
-    if let Some(set) = &of.weights {
-        let covered = service.and_then(|service| covers(service, set.weights.keys()));
-        if covered.as_ref() != Some(&set.covers) {
-            let colors = service.map_or(&[][..], |service| &service.colors);
-            let after = colors.iter().map(|color| (color.name.clone(), color.weight)).collect();
-            let before = set.weights.clone();
-            edits.push(Edit::Weights { service: name.clone(), before, after, covers: None });
-        }
-    }
     for (color, addresses) in &of.disabled {
         let has = |address: &SocketAddr| {
             service.is_some_and(|service| addresses_of(service, color).contains(address))

@@ -39,7 +39,7 @@ fn effective(overrides: &Overrides, catalog: &Catalog) -> Vec<u16> {
 
 /// What a reload or a start does.
 fn follow(overrides: &mut Overrides, catalog: &Catalog) {
-    let ended = overrides.ended_by(catalog);
+    let ended = overrides.ended_by(catalog, |_| false);
     overrides.apply(&ended, &cause());
 }
 

@@ -106,6 +106,22 @@ pub enum HoldReason {
 }
 
 impl HoldReason {
+    /// One word for it, as in the journal, in metrics and in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::ManualEdit => "manual_edit",
+            Self::Inconclusive => "inconclusive",
+            Self::Failed => "failed",
+            Self::Restart => "restart",
+            Self::PoolUnhealthy => "pool_unhealthy",
+            Self::Frozen => "frozen",
+            Self::Gate => "gate",
+            Self::Deadline => "deadline",
+            Self::Journal => "journal",
+        }
+    }
+
     /// As people say it.
     pub fn words(self) -> &'static str {
         match self {
@@ -174,6 +190,13 @@ impl Phase {
     }
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())?;
+        if let Self::Holding { note, .. } = self { write!(f, " ({note})") } else { Ok(()) }
+    }
+}
+
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -206,6 +229,9 @@ pub struct Release {
     pub entered: u64,
     /// Counts what was recorded of it.
     pub epoch: u64,
+    /// What was decided last, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub decided: String,
 }
 
 /// How a release ended.
@@ -233,6 +259,11 @@ impl Release {
                 false
             }
         }
+    }
+
+    /// Whether something is still to come: it is open, drains, closes connections or can be undone.
+    pub fn is_live(&self) -> bool {
+        self.phase != Phase::Closed
     }
 
     /// Whether another release of one of its members has to wait: it is open, drains, or is being rolled back.

@@ -10,10 +10,12 @@ use arc_swap::ArcSwap;
 use super::answers::Answers;
 use super::color::{ColorLive, PortLive};
 use super::health::HealthState;
+use super::lanes::Inbound;
 use super::live::EndpointLive;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, ServiceOverrides};
 use super::places::ServiceLive;
+use super::releases::Releases;
 use crate::balance::{Pick, SourceAffinity, Split};
 use crate::model::{Catalog, ColorName, Port, ProxyProtocol, Service, ServiceName, Weight};
 
@@ -32,6 +34,8 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceName, Arc<ServiceState>>,
     /// What DNS says about all of their names.
     pub answers: Arc<Answers>,
+    /// Releases and freezes.
+    pub releases: Arc<Releases>,
 }
 
 /// A service with its addresses and live facts.
@@ -49,6 +53,8 @@ pub struct ServiceState {
     pub ports: Vec<PortState>,
     /// What is set at run time; weights and admissions in `ports` have it in them already.
     pub overrides: ServiceOverrides,
+    /// Who calls it in a lane, and who may call it at all.
+    pub inbound: Inbound,
 }
 
 /// One port of a service: the unit that the split is exact for.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::answers::Answers;
 use super::build::{Addresses, Parts, build_with};
 use super::overrides::Overrides;
+use super::releases::Releases;
 use super::snapshot::Snapshot;
 use super::vip::{Bounds, VipTable, Wanted};
 use super::writer::{Base, Now};
@@ -18,7 +19,7 @@ pub(super) fn next_snapshot(
     catalog: Catalog,
     vips: &VipTable,
     base: &Base,
-    (overrides, serial): (&Overrides, u32),
+    ((overrides, releases), serial): ((&Overrides, &Arc<Releases>), u32),
     before: Option<&Snapshot>,
 ) -> Snapshot {
     let addresses = addresses(&catalog, vips);
@@ -31,6 +32,7 @@ pub(super) fn next_snapshot(
         catalog: Arc::new(catalog),
         addresses: &addresses,
         answers,
+        releases: Arc::clone(releases),
         live: &base.live,
         rotation: base.rotation,
     };

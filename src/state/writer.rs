@@ -9,17 +9,22 @@ use futures_util::future::BoxFuture;
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
 use super::drain::{Drains, Ticked};
+use super::fault;
 use super::journal::{Event, Journal};
 use super::live::{Live, LivingEndpoint};
 use super::overrides::{Actor, Cause, Edit, Overrides};
 use super::problems::Problems;
-use super::snapshot::{Snapshot, SnapshotCell};
+use super::releases::{ReleaseEnd, Releases};
+use super::snapshot::{ServiceState, Snapshot, SnapshotCell};
 use super::successor::{bounds, next_snapshot, serial, wanted};
 use super::vip::{VipError, VipTable};
-use crate::model::Catalog;
+use crate::model::{Catalog, ServiceName};
+use crate::telemetry::names::CONFIG_DRIFT;
 
 /// The file of the state directory that keeps addresses.
 const VIPS: &str = "vips.json";
+/// The subject of the problem that file and baseline differ.
+const DRIFT: &str = "baseline";
 
 /// Whatever carries connections for the snapshot: the sockets of the proxy today.
 pub trait DataPlane: Send {
@@ -60,6 +65,12 @@ pub enum Refusal {
         .0.join("\n  ")
     )]
     Removal(Vec<String>),
+    /// What an open release needs.
+    #[error(
+        "refused, as an open release needs what it would remove:\n  {}\nconfirm the release or roll it back first",
+        .0.join("\n  ")
+    )]
+    Release(Vec<String>),
     /// A VIP cannot be given.
     #[error("{}", join(.0))]
     Vips(Vec<VipError>),
@@ -101,6 +112,7 @@ pub struct First {
     vips: VipTable,
     journal: Journal,
     overrides: Overrides,
+    releases: Arc<Releases>,
     /// What the journal must be told of.
     events: Vec<Event>,
     at: u64,
@@ -117,12 +129,14 @@ impl First {
         let vips = kept.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
         let journal = Journal::open(base.directory.path());
         let mut overrides = journal.chain().overrides().clone();
+        let releases = Arc::new(journal.chain().releases().clone());
         let open = journal.chain().open_intent().filter(|_| journal.damage().is_none());
-        let ended = end_overrides(&mut overrides, &catalog, now);
+        let ended = end_overrides((&mut overrides, &releases), &catalog, now);
         let events = open.map(|intent| Event::Abandoned { intent }).into_iter().chain(ended).collect();
-        let snapshot = next_snapshot(catalog, &vips, base, (&overrides, serial(now)), None);
+        let set = ((&overrides, &releases), serial(now));
+        let snapshot = next_snapshot(catalog, &vips, base, set, None);
         let (cell, at) = (Arc::new(ArcSwap::from_pointee(snapshot)), now.unix_seconds);
-        Ok(Self { cell, kept, vips, journal, overrides, events, at })
+        Ok(Self { cell, kept, vips, journal, overrides, releases, events, at })
     }
 
     /// Where readers find the snapshot, now and later.
@@ -142,6 +156,8 @@ pub struct Writer {
     cell: SnapshotCell,
     /// What is set at run time, as it is in effect.
     pub(super) overrides: Overrides,
+    /// Releases and freezes, as they are in effect.
+    pub(super) releases: Arc<Releases>,
     pub(super) journal: Arc<Mutex<Journal>>,
 }
 
@@ -156,11 +172,12 @@ enum Saved {
 impl Writer {
     /// Carries out the first snapshot. What cannot be listened at is reported, and tried again.
     pub async fn start(first: First, base: Base, plane: Box<dyn DataPlane>) -> Self {
-        let First { cell, kept, vips, journal, overrides, events, at } = first;
+        let First { cell, kept, vips, journal, overrides, releases, events, at } = first;
         let snapshot = cell.load_full();
         let (drains, journal) = (Drains::default(), Arc::new(Mutex::new(journal)));
         let mut writer =
-            Self { base, plane, vips: kept, saved: Saved::Yes, drains, cell, overrides, journal };
+            Self { base, plane, vips: kept, saved: Saved::Yes, drains, cell, overrides, releases, journal };
+        writer.show_drift(&snapshot);
         writer.keep(vips).await;
         writer.note(events, at).await;
         writer.plane.prepare_what_can_be(&snapshot).await;
@@ -188,14 +205,19 @@ impl Writer {
         if !restart.is_empty() {
             return Err(Refusal::Restart(restart));
         }
+        let torn = self.releases.torn_by(&catalog);
+        if !torn.is_empty() {
+            return Err(Refusal::Release(torn));
+        }
         let risky = risky_removals(&before, &catalog);
         if removal == Removal::Guarded && !risky.is_empty() {
             return Err(Refusal::Removal(risky));
         }
         let vips = self.vips.assign(&wanted(&catalog), &bounds(&catalog, now)).map_err(Refusal::Vips)?;
         let mut overrides = self.overrides.clone();
-        let ended = end_overrides(&mut overrides, &catalog, now);
-        let next = next_snapshot(catalog, &vips, &self.base, (&overrides, serial(now)), Some(&before));
+        let ended = end_overrides((&mut overrides, &self.releases), &catalog, now);
+        let set = ((&overrides, &self.releases), serial(now));
+        let next = next_snapshot(catalog, &vips, &self.base, set, Some(&before));
         let next = Arc::new(next);
         self.plane.prepare(&next).await.map_err(Refusal::Listen)?;
         self.keep(vips).await;
@@ -218,8 +240,31 @@ impl Writer {
     /// The instant at which everything takes effect.
     fn swap(&mut self, before: &Snapshot, next: &Arc<Snapshot>, now: Instant) {
         self.cell.store(Arc::clone(next));
+        fault::point();
         self.plane.commit(next);
         self.follow_drains(before, next, now);
+        self.show_drift(next);
+    }
+
+    /// Says where the baseline of a service is not what the file says.
+    fn show_drift(&self, now: &Snapshot) {
+        let is_set = |state: &&Arc<ServiceState>| state.overrides.baseline.is_some();
+        let names: Vec<&str> =
+            now.services.values().filter(is_set).map(|state| state.service.name.as_str()).collect();
+        metrics::gauge!(CONFIG_DRIFT.name).set(names.len() as f64);
+        let problems = &self.base.problems;
+        if names.is_empty() {
+            problems.clear(DRIFT);
+        } else {
+            problems.set(
+                DRIFT,
+                format!(
+                    "releases left other weights of {} than the file says: `teal status` shows both, \
+                     `teal weight SERVICE COLOR=N... --save` writes them",
+                    names.join(", ")
+                ),
+            );
+        }
     }
 
     /// Closes connections whose drain is over or nearly so, lets go of series that nobody needs, and tries again what the
@@ -281,6 +326,11 @@ impl Writer {
 
     fn follow_drains(&mut self, before: &Snapshot, next: &Snapshot, now: Instant) {
         let timeout = |endpoint: &LivingEndpoint| {
+            if let Some(ReleaseEnd::RolledBack(grace)) =
+                next.releases.ends(&endpoint.service, &endpoint.color)
+            {
+                return grace;
+            }
             let service = next.catalog.services.get(&endpoint.service);
             let service = service.or_else(|| before.catalog.services.get(&endpoint.service));
             service.map_or(Duration::ZERO, |service| service.policy.drain_timeout)
@@ -289,9 +339,15 @@ impl Writer {
     }
 }
 
-/// Takes out of `overrides` what `catalog` ends, and says so for the journal.
-fn end_overrides(overrides: &mut Overrides, catalog: &Catalog, now: Now) -> Option<Event> {
-    let edits: Vec<Edit> = overrides.ended_by(catalog);
+/// Takes out of `overrides` what `catalog` ends, and says so for the journal. Members of open releases keep their
+/// weights: the release asks what is to become of the file's.
+fn end_overrides(
+    (overrides, releases): (&mut Overrides, &Releases),
+    catalog: &Catalog,
+    now: Now,
+) -> Option<Event> {
+    let is_member = |service: &ServiceName| releases.open_with(service).is_some();
+    let edits: Vec<Edit> = overrides.ended_by(catalog, is_member);
     if edits.is_empty() {
         return None;
     }

@@ -1,5 +1,6 @@
 //! A histogram over fixed buckets: one atomic per bucket, no allocation and no lock when recording.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use metrics::HistogramFn;
 /// Counts values by bucket. Rendered cumulatively, as Prometheus expects.
 #[derive(Debug)]
 pub struct FixedHistogram {
-    bounds: &'static [f64],
+    bounds: Cow<'static, [f64]>,
+    /// One of so many bounds is exported.
+    parts: usize,
     counts: Box<[AtomicU64]>,
     sum_nanos: AtomicU64,
 }
@@ -16,8 +19,22 @@ pub struct FixedHistogram {
 impl FixedHistogram {
     /// A histogram whose buckets end at `bounds` (ascending, in seconds) and at infinity.
     pub fn new(bounds: &'static [f64]) -> Self {
+        Self::with(Cow::Borrowed(bounds), 1)
+    }
+
+    /// The same, with `parts` times as many buckets than are exported ([`divide`]).
+    pub fn divided(bounds: &[f64], parts: usize) -> Self {
+        Self::with(Cow::Owned(divide(bounds, parts)), parts)
+    }
+
+    fn with(bounds: Cow<'static, [f64]>, parts: usize) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, counts, sum_nanos: AtomicU64::new(0) }
+        Self { bounds, parts, counts, sum_nanos: AtomicU64::new(0) }
+    }
+
+    /// How many values are in each bucket, the finer ones included.
+    pub fn counts(&self) -> Vec<u64> {
+        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
     /// Counts one duration.
@@ -37,10 +54,11 @@ impl FixedHistogram {
     /// The upper bounds with the number of values at or below each, then the total.
     pub fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
         let mut total = 0;
-        let mut buckets = Vec::with_capacity(self.bounds.len());
-        for (bound, count) in self.bounds.iter().zip(&self.counts) {
-            total += count.load(Ordering::Relaxed);
-            buckets.push((*bound, total));
+        let mut buckets = Vec::with_capacity(self.bounds.len() / self.parts);
+        for (bounds, counts) in self.bounds.chunks_exact(self.parts).zip(self.counts.chunks_exact(self.parts))
+        {
+            total += counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+            buckets.push((bounds[self.parts - 1], total));
         }
         total += self.counts[self.bounds.len()].load(Ordering::Relaxed);
         (buckets, total)
@@ -50,6 +68,19 @@ impl FixedHistogram {
     pub fn sum_seconds(&self) -> f64 {
         Duration::from_nanos(self.sum_nanos.load(Ordering::Relaxed)).as_secs_f64()
     }
+}
+
+/// `parts` bounds in place of each, in a geometric series from the bound before; the first one's from half of it.
+pub fn divide(bounds: &[f64], parts: usize) -> Vec<f64> {
+    let mut finer = Vec::with_capacity(bounds.len() * parts);
+    let mut lower = bounds.first().map_or(0.0, |bound| bound / 2.0);
+    for bound in bounds {
+        let share = |part: usize| part as f64 / parts as f64;
+        finer.extend((1..parts).map(|part| lower * (bound / lower).powf(share(part))));
+        finer.push(*bound);
+        lower = *bound;
+    }
+    finer
 }
 
 impl HistogramFn for FixedHistogram {
@@ -70,5 +101,20 @@ mod tests {
         }
         assert_eq!(histogram.cumulative(), (vec![(0.001, 2), (0.01, 4)], 5));
         assert!((histogram.sum_seconds() - 0.032_501).abs() < 1e-9);
+    }
+
+    #[test]
+    fn finer_buckets_are_exported_as_the_coarse_ones() {
+        let bounds = [0.001, 0.01];
+        let (coarse, fine) = (FixedHistogram::new(&[0.001, 0.01]), FixedHistogram::divided(&bounds, 4));
+        for micros in [1, 600, 1_000, 1_001, 2_000, 9_000, 10_000, 20_000] {
+            let value = Duration::from_micros(micros);
+            coarse.observe(value);
+            fine.observe(value);
+        }
+        assert_eq!(fine.cumulative(), coarse.cumulative());
+        assert_eq!((fine.counts().len(), fine.counts().iter().sum()), (9, 8_u64));
+        // Between 1 and 1.78 ms, and between 1.78 and 3.16 ms.
+        assert_eq!(fine.counts()[4..6], [1, 1]);
     }
 }

@@ -12,6 +12,8 @@ pub enum Kind {
     Gauge,
     /// A distribution over fixed buckets: upper bounds in the family's unit.
     Histogram(&'static [f64]),
+    /// The same, kept in so many times as many buckets as are exported.
+    FineHistogram(&'static [f64], usize),
 }
 
 /// A metric family.
@@ -36,6 +38,10 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
 /// Bounds in seconds for what happens inside a host or a data center.
 const FAST_SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+/// Bounds of [`FIRST_BYTE`], which is kept in parts of its buckets, so that colors can be compared.
+pub const FIRST_BYTE_SECONDS: &[f64] = FAST_SECONDS;
+/// Into how many.
+pub const FIRST_BYTE_PARTS: usize = 4;
 /// Bounds in seconds for how long connections live.
 const LIFE_SECONDS: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
 /// Bounds in seconds for an answer out of memory.
@@ -96,6 +102,21 @@ pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
     "Connections that one color could not serve and another did, by spill or fallback.",
 );
+/// By service, port, color.
+pub const LANE_CONNECTIONS: Family = counter(
+    "teal_lane_connections_total",
+    "Connections that a color served as it is the side of their caller, outside the split.",
+);
+/// By service, port, color.
+pub const LANE_FALLBACKS: Family = counter(
+    "teal_lane_fallbacks_total",
+    "Connections that their lane's color could not serve and that were split by weight, by that color.",
+);
+/// By service, port.
+pub const LANE_AMBIGUOUS: Family = counter(
+    "teal_lane_ambiguous_total",
+    "Connections split by weight as their source is several services or colors, or this host; color is \"none\".",
+);
 /// By service, port, color, direction (in: towards the backend, out: towards the client).
 pub const BYTES: Family = counter(
     "teal_bytes_total",
@@ -110,9 +131,25 @@ pub const CONNECT_DURATION: Family = Family {
 /// By service, port, color.
 pub const FIRST_BYTE: Family = Family {
     name: "teal_first_byte_seconds",
-    kind: Kind::Histogram(FAST_SECONDS),
-    help: "From the backend's accept until its first byte.",
+    kind: Kind::FineHistogram(FIRST_BYTE_SECONDS, FIRST_BYTE_PARTS),
+    help: "From the client's first byte, or the backend's accept where that spoke first, until the backend's first byte.",
 };
+/// By service, port, color, reason (refused, timeout, unreachable, other).
+pub const CONNECT_FAILURES: Family = counter(
+    "teal_connect_failures_total",
+    "Tries to connect that failed by the color's own fault, also where another try served the connection.",
+);
+/// By service, port, color, kind:
+/// - `empty`: the client said something, the backend said FIN and no byte;
+/// - `reset_before`, `reset_after`: the backend reset the connection before its first byte, or after it;
+/// - `early`: the backend ended it within 100 ms although the client had said nothing;
+/// - `unanswered`: the client said something, and no byte of the backend came until somebody else ended it;
+/// - `silent`: neither said anything for 3 s, until the client ended it;
+/// - `stalled`: the backend took nothing for 5 s although the client had said more.
+pub const BACKEND_FAULTS: Family = counter(
+    "teal_backend_faults_total",
+    "Served connections that the backend did not treat well, by kind. Some are normal for some protocols.",
+);
 /// By service, port, color.
 pub const CONNECTION_DURATION: Family = Family {
     name: "teal_connection_duration_seconds",
@@ -236,6 +273,29 @@ pub const CONFIG_DEGRADED: Family = gauge(
     "teal_config_degraded",
     "1 while the last good configuration runs because the one on disk was broken at start.",
 );
+/// By app, release and phase.
+pub const RELEASE_INFO: Family =
+    gauge("teal_release_info", "1 for each release that can still change, with its phase.");
+/// By app.
+pub const RELEASE_STEP: Family = gauge(
+    "teal_release_step",
+    "The step of an app's last release that was applied last, from 1; 0 before the first.",
+);
+/// By app.
+pub const RELEASE_SHIFTS: Family = counter("teal_release_shifts_total", "Shifts that took effect.");
+/// By app and reason.
+pub const RELEASE_HOLDS: Family = counter("teal_release_holds_total", "Times that a release began to hold.");
+/// By app.
+pub const RELEASE_ROLLBACKS: Family =
+    counter("teal_release_rollbacks_total", "Releases that were rolled back or undone.");
+/// By app and result (pass, fail, inconclusive).
+pub const RELEASE_VERDICTS: Family =
+    counter("teal_release_verdicts_total", "Verdicts, each counted when it differs from the one before.");
+/// No labels.
+pub const CONFIG_DRIFT: Family = gauge(
+    "teal_config_drift",
+    "Services whose baseline, as a confirmed release left it, is not what the configuration says.",
+);
 /// By hash.
 pub const CONFIG_INFO: Family = gauge("teal_config_info", "1, with the hash of the configuration in effect.");
 /// By state (used, limit).
@@ -264,6 +324,15 @@ pub const JOURNAL_DAMAGED: Family =
 pub const JOURNAL_UNRECORDED: Family =
     gauge("teal_journal_unrecorded", "Records that wait for the journal's disk to be writable.");
 
+/// By gate, result (passed, failed, inconclusive).
+pub const RELEASE_GATE_RUNS: Family =
+    counter("teal_release_gate_runs_total", "Gates of releases that were asked, by what came of it.");
+/// By result (delivered, failed, dropped).
+pub const RELEASE_NOTIFICATIONS: Family = counter(
+    "teal_release_notifications_total",
+    "Messages about releases to webhooks; dropped ones had no room in the queue.",
+);
+
 /// Families by service, port or color, which are removable.
 pub const REMOVABLE: &[Family] = &[
     SPLIT_DECISIONS,
@@ -277,9 +346,14 @@ pub const REMOVABLE: &[Family] = &[
     SOURCE_PORTS_USED,
     SOURCE_PORTS_LIMIT,
     CONNECTIONS_SPILLED,
+    LANE_CONNECTIONS,
+    LANE_FALLBACKS,
+    LANE_AMBIGUOUS,
     BYTES,
     CONNECT_DURATION,
     FIRST_BYTE,
+    CONNECT_FAILURES,
+    BACKEND_FAULTS,
     CONNECTION_DURATION,
     COLOR_WEIGHT,
     COLOR_WEIGHT_BASELINE,
@@ -299,6 +373,8 @@ pub const REMOVABLE: &[Family] = &[
     DNS_UPSTREAM_UP,
     DNS_UPSTREAM_IGNORED,
     CONFIG_INFO,
+    RELEASE_INFO,
+    RELEASE_STEP,
 ];
 
 /// Families kept by the exporter.
@@ -317,6 +393,11 @@ pub const ORDINARY: &[Family] = &[
     CONFIG_LAST_RELOAD_SUCCESSFUL,
     CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP,
     CONFIG_DEGRADED,
+    CONFIG_DRIFT,
+    RELEASE_SHIFTS,
+    RELEASE_HOLDS,
+    RELEASE_ROLLBACKS,
+    RELEASE_VERDICTS,
     DESCRIPTORS,
     ACCEPT_ERRORS,
     WORKER_LOOP_LAG,
@@ -325,4 +406,6 @@ pub const ORDINARY: &[Family] = &[
     LISTENERS_FAILED,
     JOURNAL_DAMAGED,
     JOURNAL_UNRECORDED,
+    RELEASE_GATE_RUNS,
+    RELEASE_NOTIFICATIONS,
 ];

@@ -29,7 +29,9 @@ impl Ordinary {
             match family.kind {
                 Kind::Counter => metrics::describe_counter!(family.name, Unit::Count, family.help),
                 Kind::Gauge => metrics::describe_gauge!(family.name, family.help),
-                Kind::Histogram(_) => metrics::describe_histogram!(family.name, Unit::Seconds, family.help),
+                Kind::Histogram(_) | Kind::FineHistogram(..) => {
+                    metrics::describe_histogram!(family.name, Unit::Seconds, family.help);
+                }
             }
         }
         metrics::gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

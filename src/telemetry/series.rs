@@ -38,10 +38,11 @@ impl Storage<Key> for Cells {
 
     fn histogram(&self, key: &Key) -> HistogramCell {
         let bounds = REMOVABLE.iter().find(|family| family.name == key.name()).map(|family| family.kind);
-        Arc::new(FixedHistogram::new(match bounds {
-            Some(Kind::Histogram(bounds)) => bounds,
-            _ => &[],
-        }))
+        Arc::new(match bounds {
+            Some(Kind::Histogram(bounds)) => FixedHistogram::new(bounds),
+            Some(Kind::FineHistogram(bounds, parts)) => FixedHistogram::divided(bounds, parts),
+            _ => FixedHistogram::new(&[]),
+        })
     }
 }
 
@@ -148,7 +149,7 @@ fn type_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
-        Kind::Histogram(_) => "histogram",
+        Kind::Histogram(_) | Kind::FineHistogram(..) => "histogram",
     }
 }
 

@@ -262,6 +262,7 @@ fn reload(server: &Server, world: &World) {
         catalog: Arc::clone(&next.catalog),
         services: std::collections::BTreeMap::new(),
         answers: Arc::clone(&next.answers),
+        releases: Arc::default(),
     };
     server.dns.snapshot.store(Arc::new(next));
 }

@@ -57,6 +57,7 @@ pub fn settings(zones: &[&str], pool: &str) -> Settings {
         admin: AdminSettings { socket: None },
         reload: ReloadSettings { watch: false, settle: None },
         limits: LimitSettings { max_connections: MaxConnections::Auto },
+        release: teal::model::testing::settings().release,
         shutdown_grace: Duration::from_secs(30),
     }
 }
@@ -83,6 +84,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
         ports: ports.iter().map(port).collect(),
         colors: vec![color("blue"), color("green")],
         depends_on: Vec::new(),
+        restrict_callers: false,
         policy: teal::model::testing::policy(),
     })
 }

@@ -47,6 +47,7 @@ pub fn snapshot(world: &World) -> Arc<Snapshot> {
         catalog: Arc::new(world.catalog.clone()),
         services: BTreeMap::new(),
         answers: world.answers(),
+        releases: Arc::default(),
     })
 }
 

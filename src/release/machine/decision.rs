@@ -38,7 +38,7 @@ pub struct Decision {
 
 impl Decision {
     /// One that takes the release to `next` and does nothing else.
-    pub(super) fn to(next: Release, why: impl Into<String>) -> Self {
+    pub fn to(next: Release, why: impl Into<String>) -> Self {
         Self {
             next,
             weights: BTreeMap::new(),

@@ -102,6 +102,7 @@ pub fn plan(spec: &ReleaseSpec, world: &World<'_>, started: &Cause) -> Result<Pl
             ending: None,
             entered: 0,
             epoch: 0,
+            decided: String::new(),
         },
     })
 }

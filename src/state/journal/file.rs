@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use super::files::{CURRENT, OLD, list, reserve, verify, write_synced};
 use super::record::{Event, Record, SCHEMA, encode};
 use super::replay::{Chain, Replay};
+use crate::state::fault;
 use crate::state::overrides::Cause;
+use crate::state::release::Release;
+use crate::state::releases::Releases;
 
 /// Prefix of files whose damage was accepted; the last ones are kept for whoever wants to know.
 const DAMAGED: &str = "damaged-";
@@ -22,6 +25,10 @@ const OLD_FILES_MAX: usize = 4;
 /// Bytes that the record may have which says that an intent was applied. Its room is taken together with the
 /// intent's, so that a full disk refuses a change instead of leaving it half recorded.
 const APPLIED_OCTETS: u64 = 512;
+/// Bytes that the records of a rollback may have, besides the release in them.
+const ROLLBACK_OCTETS: u64 = 8 * 1024;
+/// Records of a rollback that have the release in them: the intent, the end, and one more for a hold before.
+const ROLLBACK_RECORDS: u64 = 4;
 /// Records that may wait for a disk that works.
 const OWED_MAX: usize = 1000;
 
@@ -45,6 +52,26 @@ pub enum JournalError {
     /// A record that does not fit: a bug of teal.
     #[error("the record does not fit the journal: {0}")]
     Unfit(String),
+}
+
+/// Bytes to set aside behind a record, so that a full disk never keeps an open release from being rolled back: a
+/// rollback alone may use them.
+fn room_for_rollback(event: &Event, releases: &Releases) -> u64 {
+    let of = |release: &Release| {
+        let octets = serde_json::to_vec(release).map_or(0, |text| text.len() as u64);
+        ROLLBACK_RECORDS * octets + ROLLBACK_OCTETS
+    };
+    let named = match event {
+        Event::Intent { release, .. } => release.as_deref(),
+        Event::Release { release, .. } => Some(&**release),
+        Event::Applied { .. } | Event::Abandoned { .. } => return 0,
+        _ => None,
+    };
+    if named.is_some_and(|release| !release.is_open()) {
+        return 0;
+    }
+    let others = releases.open().filter(|open| named.is_none_or(|release| release.id != open.id));
+    named.map_or(0, of) + others.map(|release| of(release)).sum::<u64>()
 }
 
 /// The open journal. There is one in a process.
@@ -229,17 +256,25 @@ impl Journal {
         }
         self.notice_strangers();
         let is_long = self.octets.is_some_and(|octets| octets > self.checkpoint_octets + FILE_OCTETS_MAX);
-        if self.octets.is_none() || (is_long && self.chain.open_intent().is_none()) {
+        if self.octets.is_none() {
             self.begin_file(None, at)?;
+        } else if is_long && self.chain.open_intent().is_none() {
+            // A disk without room for another file may have room for this record, as a rollback has.
+            self.begin_file(None, at)
+                .or_else(|error| if self.octets.is_none() { Err(error) } else { Ok(()) })?;
         }
         let record = self.next(event, at);
         let (line, chain) = self.encode(&record)?;
         let before = self.octets.unwrap_or_default();
-        let reserved = if self.chain.open_intent().is_none() { APPLIED_OCTETS } else { 0 };
+        let applied = if self.chain.open_intent().is_none() { APPLIED_OCTETS } else { 0 };
+        let reserved = applied + room_for_rollback(&record.event, self.chain.releases());
         let written = self.reopened(before).and_then(|mut file| {
             reserve(&file, before, line.len() as u64 + reserved)?;
+            fault::point();
             file.write_all(line.as_bytes())?;
+            fault::point();
             file.sync_data()?;
+            fault::point();
             Ok(file)
         });
         match written {
@@ -305,9 +340,9 @@ impl Journal {
     /// Begins a file with a checkpoint; what was there becomes an old one, or evidence when its damage is
     /// accepted.
     fn begin_file(&mut self, accepted: Option<Cause>, at: u64) -> Result<(), JournalError> {
-        let overrides = self.chain.overrides().clone();
+        let (overrides, releases) = (self.chain.overrides().clone(), self.chain.releases().clone());
         let is_accepted = accepted.is_some();
-        let record = self.next(Event::Checkpoint { overrides, accepted }, at);
+        let record = self.next(Event::Checkpoint { overrides, releases, accepted }, at);
         let (line, chain) = self.encode(&record)?;
         let (fresh, current) = (self.path(FRESH), self.path(CURRENT));
         let failed = |source| JournalError::Write { path: current.clone(), source };

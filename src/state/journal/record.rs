@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::model::AppName;
 use crate::state::overrides::{Cause, Edit, Overrides, hex};
+use crate::state::release::Release;
+use crate::state::releases::Releases;
 
 /// Version of the records; readers refuse newer ones.
 pub const SCHEMA: u32 = 1;
@@ -44,6 +47,9 @@ pub enum Event {
     Checkpoint {
         /// All of it.
         overrides: Overrides,
+        /// Releases and freezes.
+        #[serde(default)]
+        releases: Releases,
         /// Who accepted the loss of damaged records, when that is why the file begins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         accepted: Option<Cause>,
@@ -52,6 +58,26 @@ pub enum Event {
     Intent {
         /// What.
         edits: Vec<Edit>,
+        /// Who, when and why.
+        cause: Cause,
+        /// The release that wants it, as it is once that is applied.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<Box<Release>>,
+    },
+    /// A release goes on without changing weights.
+    Release {
+        /// As it is now.
+        release: Box<Release>,
+        /// Who, when and why.
+        cause: Cause,
+    },
+    /// Releases may not shift, or may again.
+    Freeze {
+        /// Of this app; of every one when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        app: Option<AppName>,
+        /// Whether they may not.
+        frozen: bool,
         /// Who, when and why.
         cause: Cause,
     },
@@ -78,6 +104,9 @@ pub enum Event {
         edits: Vec<Edit>,
         /// Who, when and why.
         cause: Cause,
+        /// The release that wanted it, as it is since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<Box<Release>>,
     },
 }
 
@@ -87,6 +116,8 @@ impl Event {
         match self {
             Self::Checkpoint { .. } => "checkpoint",
             Self::Intent { .. } => "intent",
+            Self::Release { .. } => "release",
+            Self::Freeze { .. } => "freeze",
             Self::Applied { .. } => "applied",
             Self::Abandoned { .. } => "abandoned",
             Self::Ended { .. } => "ended",

@@ -2,6 +2,8 @@
 
 use super::record::{Event, Flaw, NOTHING_BEFORE, Record, decode};
 use crate::state::overrides::{Cause, Edit, Overrides};
+use crate::state::release::Release;
+use crate::state::releases::Releases;
 
 /// The end of a chain of records, and what they add up to. The running daemon and the replay use the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -9,14 +11,28 @@ pub struct Chain {
     /// Sequence number and hash of the last record.
     head: Option<(u64, String)>,
     overrides: Overrides,
+    releases: Releases,
     /// The intent that is neither applied nor abandoned.
-    open: Option<(u64, Vec<Edit>, Cause)>,
+    open: Option<(u64, Intended)>,
+}
+
+/// What an intent is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Intended {
+    edits: Vec<Edit>,
+    cause: Cause,
+    release: Option<Box<Release>>,
 }
 
 impl Chain {
     /// What was applied.
     pub fn overrides(&self) -> &Overrides {
         &self.overrides
+    }
+
+    /// Releases and freezes.
+    pub fn releases(&self) -> &Releases {
+        &self.releases
     }
 
     /// The sequence number of the last record; 0 before the first.
@@ -31,7 +47,7 @@ impl Chain {
 
     /// The sequence number of an intent of which nobody knows yet whether it was applied.
     pub fn open_intent(&self) -> Option<u64> {
-        self.open.as_ref().map(|(sequence, ..)| *sequence)
+        self.open.as_ref().map(|(sequence, _)| *sequence)
     }
 
     /// Gives up the open intent, as nobody can say any more what became of it.
@@ -59,21 +75,37 @@ impl Chain {
 
     fn take(&mut self, record: &Record) -> Result<(), Flaw> {
         match (&record.event, &self.open) {
-            (Event::Checkpoint { overrides, .. }, None) => self.overrides = overrides.clone(),
-            (Event::Intent { edits, cause }, None) => {
-                self.open = Some((record.sequence, edits.clone(), cause.clone()));
+            (Event::Checkpoint { overrides, releases, .. }, None) => {
+                (self.overrides, self.releases) = (overrides.clone(), releases.clone());
             }
-            (Event::Applied { intent }, Some((open, edits, cause))) if intent == open => {
-                self.overrides.apply(edits, cause);
-                self.open = None;
+            (Event::Intent { edits, cause, release }, None) => {
+                let (edits, cause, release) = (edits.clone(), cause.clone(), release.clone());
+                self.open = Some((record.sequence, Intended { edits, cause, release }));
+            }
+            (Event::Applied { intent }, Some((open, _))) if intent == open => {
+                if let Some((_, Intended { edits, cause, release })) = self.open.take() {
+                    self.carry_out(&edits, &cause, release.as_deref());
+                }
             }
             (Event::Abandoned { intent }, Some((open, ..))) if intent == open => self.open = None,
-            (Event::Ended { edits, cause } | Event::Emergency { edits, cause }, None) => {
-                self.overrides.apply(edits, cause);
+            (Event::Ended { edits, cause }, None) => self.carry_out(edits, cause, None),
+            (Event::Emergency { edits, cause, release }, None) => {
+                self.carry_out(edits, cause, release.as_deref());
+            }
+            (Event::Release { release, cause }, None) => self.carry_out(&[], cause, Some(release)),
+            (Event::Freeze { app, frozen, cause }, None) => {
+                self.releases.set_frozen(app.as_ref(), frozen.then(|| cause.clone()));
             }
             _ => return Err(Flaw::Order),
         }
         Ok(())
+    }
+
+    fn carry_out(&mut self, edits: &[Edit], cause: &Cause, release: Option<&Release>) {
+        self.overrides.apply(edits, cause);
+        if let Some(release) = release {
+            self.releases.note(release.clone());
+        }
     }
 }
 

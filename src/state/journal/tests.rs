@@ -10,6 +10,7 @@ use super::files::{read_files, verify};
 use super::*;
 use crate::model::{ColorName, ServiceName, Weight};
 use crate::state::overrides::{Actor, Admission, Cause, Edit, Overrides};
+use crate::state::releases::Releases;
 
 fn cause(why: &str) -> Cause {
     Cause {
@@ -39,7 +40,9 @@ fn endpoint(after: Admission) -> Edit {
 }
 
 fn change(journal: &mut Journal, edits: Vec<Edit>) {
-    let intent = journal.record(Event::Intent { edits, cause: cause("a \"quoted\" reason ü") }, 7).unwrap();
+    let intent = journal
+        .record(Event::Intent { edits, cause: cause("a \"quoted\" reason ü"), release: None }, 7)
+        .unwrap();
     journal.record(Event::Applied { intent }, 7).unwrap();
 }
 
@@ -48,11 +51,15 @@ fn sample(folder: &Path) -> Vec<u8> {
     let mut journal = Journal::open(folder);
     change(&mut journal, vec![weights("a", 10), weights("b", 20)]);
     change(&mut journal, vec![endpoint(Admission::Disabled)]);
-    journal.record(Event::Intent { edits: vec![weights("a", 30)], cause: cause("lost") }, 8).unwrap();
+    journal
+        .record(Event::Intent { edits: vec![weights("a", 30)], cause: cause("lost"), release: None }, 8)
+        .unwrap();
     journal.record(Event::Abandoned { intent: journal.chain().sequence() }, 8).unwrap();
     let edits = vec![weights("b", 0)];
     journal.record(Event::Ended { edits, cause: cause("the file") }, 9).unwrap();
-    journal.record(Event::Emergency { edits: vec![weights("c", 40)], cause: cause("now") }, 9).unwrap();
+    journal
+        .record(Event::Emergency { edits: vec![weights("c", 40)], cause: cause("now"), release: None }, 9)
+        .unwrap();
     change(&mut journal, vec![weights("a", 50), endpoint(Admission::Enabled)]);
     fs::read(folder.join("journal")).unwrap()
 }
@@ -63,13 +70,18 @@ fn states(bytes: &[u8]) -> Vec<Overrides> {
     let mut states = vec![now.clone()];
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         match record::decode(line.strip_suffix(b"\n").unwrap()).unwrap().0.event {
-            Event::Intent { edits, cause } => intended = Some((edits, cause)),
+            Event::Intent { edits, cause, .. } => intended = Some((edits, cause)),
             Event::Applied { .. } => {
                 let (edits, cause) = intended.take().unwrap();
                 now.apply(&edits, &cause);
             }
-            Event::Ended { edits, cause } | Event::Emergency { edits, cause } => now.apply(&edits, &cause),
-            Event::Abandoned { .. } | Event::Checkpoint { .. } => {}
+            Event::Ended { edits, cause } | Event::Emergency { edits, cause, .. } => {
+                now.apply(&edits, &cause);
+            }
+            Event::Abandoned { .. }
+            | Event::Checkpoint { .. }
+            | Event::Release { .. }
+            | Event::Freeze { .. } => {}
         }
         states.push(now.clone());
     }
@@ -153,7 +165,9 @@ fn damage_refuses_records_until_it_is_accepted_and_the_evidence_stays() {
     let kept = journal.chain().overrides().clone();
     let refused = journal.record(Event::Ended { edits: vec![], cause: cause("x") }, 9);
     assert!(matches!(refused, Err(JournalError::Damaged(_))), "{refused:?}");
-    journal.owe(Event::Emergency { edits: vec![weights("z", 1)], cause: cause("now") }).unwrap();
+    journal
+        .owe(Event::Emergency { edits: vec![weights("z", 1)], cause: cause("now"), release: None })
+        .unwrap();
     assert_eq!(fs::read(folder.path().join("journal")).unwrap(), bytes, "nothing is written over");
     journal.accept(cause("I looked at it"), 10).unwrap();
     assert_eq!(*journal.chain().overrides(), kept);
@@ -175,7 +189,11 @@ fn a_newer_schema_is_left_alone() {
         sequence: 1,
         at: 1,
         previous: record::NOTHING_BEFORE.to_owned(),
-        event: Event::Checkpoint { overrides: Overrides::default(), accepted: None },
+        event: Event::Checkpoint {
+            overrides: Overrides::default(),
+            releases: Releases::default(),
+            accepted: None,
+        },
     })
     .unwrap();
     let (_folder, journal) = open_with(line.as_bytes());
@@ -188,7 +206,11 @@ fn files_are_bounded_and_the_chain_goes_through_all_of_them() {
     let mut journal = Journal::open(folder.path());
     let why = "x".repeat(100_000);
     for round in 0..140_u16 {
-        let event = Event::Emergency { edits: vec![weights("a", round % 1000 + 1)], cause: cause(&why) };
+        let event = Event::Emergency {
+            edits: vec![weights("a", round % 1000 + 1)],
+            cause: cause(&why),
+            release: None,
+        };
         journal.record(event, 9).unwrap();
     }
     let files = read_files(folder.path()).unwrap();
@@ -231,7 +253,7 @@ fn what_could_not_be_written_is_owed_and_comes_first() {
     let mut journal = Journal::open(&state);
     change(&mut journal, vec![weights("a", 1)]);
     fs::remove_dir_all(&state).unwrap();
-    let emergency = Event::Emergency { edits: vec![weights("a", 2)], cause: cause("now") };
+    let emergency = Event::Emergency { edits: vec![weights("a", 2)], cause: cause("now"), release: None };
     assert!(matches!(journal.record(emergency.clone(), 9), Err(JournalError::Write { .. })));
     journal.owe(emergency).unwrap();
     assert!(journal.record(Event::Ended { edits: vec![], cause: cause("x") }, 9).is_err());
@@ -274,14 +296,14 @@ proptest! {
                     live.apply(&edits, &cause("a \"quoted\" reason ü"));
                     change(&mut journal, edits);
                 }
-                2 => { journal.record(Event::Intent { edits, cause: why }, 1).unwrap(); }
+                2 => { journal.record(Event::Intent { edits, cause: why, release: None }, 1).unwrap(); }
                 3 => {
                     live.apply(&edits, &why);
-                    journal.record(Event::Emergency { edits, cause: why }, 1).unwrap();
+                    journal.record(Event::Emergency { edits, cause: why, release: None }, 1).unwrap();
                 }
                 4 => {
                     live.apply(&edits, &why);
-                    journal.owe(Event::Emergency { edits, cause: why }).unwrap();
+                    journal.owe(Event::Emergency { edits, cause: why, release: None }).unwrap();
                     journal.settle(2).unwrap();
                 }
                 _ => {
