@@ -60,11 +60,13 @@ impl Member {
     }
 }
 
-/// The share of a color, rounded to the nearest percent; nothing where no color has weight.
+/// The share of a color, rounded to a percent: nothing and everything only where it is exactly that, or where no
+/// color has weight.
 pub fn share(weights: &BTreeMap<ColorName, Weight>, color: &ColorName) -> Percent {
     let sum: u32 = weights.values().map(|weight| u32::from(weight.get())).sum();
     let own = weights.get(color).map_or(0, |weight| u32::from(weight.get()));
-    let percent = (own * 100 + sum / 2).checked_div(sum).unwrap_or(0);
+    let rounded = (own * 100 + sum / 2).checked_div(sum).unwrap_or(0);
+    let percent = if own == 0 || own == sum { rounded } else { rounded.clamp(1, 99) };
     Percent::new(percent.into()).unwrap_or_default()
 }
 
@@ -289,5 +291,35 @@ impl Release {
     /// What it does with a service, if that is a member.
     pub fn member(&self, service: &ServiceName) -> Option<&Member> {
         self.members.iter().find(|member| member.service == *service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(blue: i64, green: i64) -> BTreeMap<ColorName, Weight> {
+        let color = |name, weight| (ColorName::parse(name).unwrap(), Weight::new(weight).unwrap());
+        BTreeMap::from([color("blue", blue), color("green", green)])
+    }
+
+    #[test]
+    fn a_share_is_everything_or_nothing_only_where_it_is() {
+        let green = ColorName::parse("green").unwrap();
+        let share = |blue, own| share(&weights(blue, own), &green).get();
+        assert_eq!([share(0, 0), share(5, 0), share(0, 7)], [0, 0, 100]);
+        assert_eq!([share(1000, 1), share(1, 1000), share(2, 1), share(1, 2)], [1, 99, 33, 67]);
+    }
+
+    #[test]
+    fn weights_from_before_stay_where_they_say_the_share_exactly() {
+        let color = |name| ColorName::parse(name).unwrap();
+        let before = weights(500, 500);
+        let service = ServiceName::parse("servicea").unwrap();
+        let (from, to) = (color("blue"), color("green"));
+        let percent = Percent::default();
+        let member = Member { service, from, to, weights: before.clone(), before, percent };
+        let at = |percent| member.weights_at(Percent::new(percent).unwrap());
+        assert_eq!([at(50), at(51), at(100)], [weights(500, 500), weights(49, 51), weights(0, 100)]);
     }
 }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use super::diff::{Change, changes, needs_restart, risky_removals};
 use super::directory::{StateDirectory, StateError};
 use super::drain::{Drains, Ticked};
+use super::fault;
 use super::journal::{Event, Journal};
 use super::live::{Live, LivingEndpoint};
 use super::overrides::{Actor, Cause, Edit, Overrides};
@@ -239,6 +240,7 @@ impl Writer {
     /// The instant at which everything takes effect.
     fn swap(&mut self, before: &Snapshot, next: &Arc<Snapshot>, now: Instant) {
         self.cell.store(Arc::clone(next));
+        fault::point();
         self.plane.commit(next);
         self.follow_drains(before, next, now);
         self.show_drift(next);

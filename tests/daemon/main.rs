@@ -16,6 +16,7 @@ mod listen;
 mod overrides;
 mod overrides_faults;
 mod process;
+mod release_crash;
 mod releases;
 mod reload;
 mod start;

@@ -245,8 +245,10 @@ impl Teal {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Asks it to end, where it has not ended by itself.
     pub fn terminate(&self) {
-        self.signal(rustix::process::Signal::TERM);
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 
     /// Waits for its end, and for that of its log.

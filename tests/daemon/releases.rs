@@ -12,8 +12,8 @@ use crate::overrides::weights;
 use crate::process::{Place, Teal, said, service, until};
 
 /// An app of two services.
-struct World {
-    place: Place,
+pub struct World {
+    pub place: Place,
     blue: SocketAddr,
     green: SocketAddr,
 }
@@ -21,7 +21,7 @@ struct World {
 const APP: &str = "[apps.shop]\nservices = [\"a\", \"b\"]\n";
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { place: Place::new(), blue: backend("blue"), green: backend("green") }
     }
 
@@ -30,7 +30,7 @@ impl World {
         self.place.write(APP, &[both("a"), both("b")]);
     }
 
-    fn start(&self) -> Teal {
+    pub fn start(&self) -> Teal {
         self.write(1, 0);
         let teal = self.place.start();
         until("all endpoints are checked", || {
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A release file that is not judged, with these keys of `[release]` and these steps: per cent and bake.
-    fn spec(&self, keys: &str, steps: &[(u32, &str)]) -> String {
+    pub fn spec(&self, keys: &str, steps: &[(u32, &str)]) -> String {
         let path = self.place.path("release.toml");
         let step = |(percent, bake): &(u32, &str)| {
             format!("[[release.steps]]\npercent = {percent}\nbake = \"{bake}\"\nmin_connections = 0\n")
@@ -54,12 +54,12 @@ impl World {
         path.display().to_string()
     }
 
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+    pub fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let output = self.place.teal(&[&["release"], arguments].concat());
         (output.status.code(), said(&output))
     }
 
-    fn ok(&self, arguments: &[&str]) -> String {
+    pub fn ok(&self, arguments: &[&str]) -> String {
         let (code, said) = self.run(arguments);
         assert_eq!(code, Some(0), "{said}");
         said
@@ -71,10 +71,31 @@ impl World {
         said
     }
 
-    fn release(&self) -> ReleaseReport {
+    pub fn release(&self) -> ReleaseReport {
         let output = self.place.teal(&["release", "status", "shop", "--json"]);
         let report: ReleasesReport = serde_json::from_slice(&output.stdout).unwrap();
         report.releases.into_iter().next().unwrap()
+    }
+
+    /// The app's release, if there is one.
+    pub fn find_release(&self) -> Option<ReleaseReport> {
+        let output = self.place.teal(&["release", "status", "--json"]);
+        let report: ReleasesReport = serde_json::from_slice(&output.stdout).unwrap();
+        report.releases.into_iter().last()
+    }
+
+    pub fn has_ended(&self, teal: &mut Teal) -> bool {
+        teal.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until commands are answered and endpoints are checked, or the process has ended.
+    pub fn wait_until_served(&self, teal: &mut Teal) {
+        until("commands are answered", || {
+            self.has_ended(teal) || {
+                let output = self.place.teal(&["status", "--json"]);
+                String::from_utf8_lossy(&output.stdout).matches("\"health\": \"healthy\"").count() == 4
+            }
+        });
     }
 
     fn until_phase(&self, phase: &str) {

@@ -24,6 +24,7 @@ pub struct Clockwork {
 }
 
 impl Clockwork {
+    /// Begins anew where a phase began.
     fn observe(&mut self, release: &Release, now: Now) {
         if self.phase.is_none_or(|(entered, _)| entered != release.entered) {
             *self = Self { phase: Some((release.entered, now.monotonic)), asked: None };
@@ -39,6 +40,13 @@ impl Clockwork {
 /// What is due; nothing as a rule.
 pub fn advance(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -> Option<Decision> {
     clock.observe(release, now);
+    let decision = due(release, clock, facts, now)?;
+    // From here on, not only from the next look.
+    clock.observe(&decision.next, now);
+    Some(decision)
+}
+
+fn due(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -> Option<Decision> {
     match &release.phase {
         Phase::Shifting | Phase::Baking | Phase::Judging | Phase::AwaitingConfirm => {
             failure(release, facts, now)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::files::{CURRENT, OLD, list, reserve, verify, write_synced};
 use super::record::{Event, Record, SCHEMA, encode};
 use super::replay::{Chain, Replay};
+use crate::state::fault;
 use crate::state::overrides::Cause;
 use crate::state::release::Release;
 use crate::state::releases::Releases;
@@ -269,8 +270,11 @@ impl Journal {
         let reserved = applied + room_for_rollback(&record.event, self.chain.releases());
         let written = self.reopened(before).and_then(|mut file| {
             reserve(&file, before, line.len() as u64 + reserved)?;
+            fault::point();
             file.write_all(line.as_bytes())?;
+            fault::point();
             file.sync_data()?;
+            fault::point();
             Ok(file)
         });
         match written {
