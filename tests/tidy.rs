@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "state/diff",
     "state/journal/record",
     "state/journal/replay",
+    "state/lanes",
     "state/order",
     "state/overrides",
     "state/drain",
