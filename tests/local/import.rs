@@ -164,7 +164,8 @@ fn what_needs_http_or_makes_no_sense_is_an_error_and_all_are_told_at_once() {
         ("a: b".to_owned(), "indentation"),
         ("[1, 2]".to_owned(), "map of services"),
         ("{}".to_owned(), "no services"),
-        ("a: [".to_owned(), "the first template"),
+        ("a: [".to_owned(), "the first template: line"),
+        ("a: {}\na: {}".to_owned(), "duplicate mapping key: a\n"),
         ("a: {labels: 5}".to_owned(), "map or a list"),
     ] {
         let found = errors(&[&text]);
