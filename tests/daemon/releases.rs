@@ -84,14 +84,10 @@ impl World {
         report.releases.into_iter().last()
     }
 
-    pub fn has_ended(&self, teal: &mut Teal) -> bool {
-        teal.child.try_wait().unwrap().is_some()
-    }
-
     /// Waits until commands are answered and endpoints are checked, or the process has ended.
     pub fn wait_until_served(&self, teal: &mut Teal) {
         until("commands are answered", || {
-            self.has_ended(teal) || {
+            teal.child.try_wait().unwrap().is_some() || {
                 let output = self.place.teal(&["status", "--json"]);
                 String::from_utf8_lossy(&output.stdout).matches("\"health\": \"healthy\"").count() == 4
             }
