@@ -14,7 +14,7 @@ WEB=80
 [ "$(id -u)" = 0 ] || WEB=7080
 # Backends have addresses of their own, as containers do.
 NET=127.$((10 + $$ % 60))
-pages() { python3 "$ROOT/tests/e2e/pages.py" --dns "127.0.0.1:$DNS_PORT" --port "$WEB" "$@"; }
+PAGES=(python3 "$ROOT/tests/e2e/pages.py" --dns "127.0.0.1:$DNS_PORT" --port "$WEB")
 
 # listeners NUMBER PORT COUNT: so many addresses of one version of a service.
 listeners() { for index in $(seq "$3"); do echo "$NET.$1.$index:$2"; done; }
@@ -23,8 +23,7 @@ A1=$(listeners 1 5000 3) A2=$(listeners 2 5000 3) B1=$(listeners 3 5001 2) B2=$(
 # deploy VERSION LISTENERS TEXT [ARGUMENT...]
 deploy() {
     # shellcheck disable=SC2086 # one word each
-    spawn "$1" python3 "$ROOT/tests/e2e/pages.py" --dns "127.0.0.1:$DNS_PORT" --port "$WEB" \
-        serve --text "$3" "${@:4}" $2
+    spawn "$1" "${PAGES[@]}" serve --text "$3" "${@:4}" $2
     wait_for 10 "$1" grep -q '^ready$' "$WORK/$1.log"
 }
 
@@ -38,7 +37,6 @@ color() {
 A_GREEN='' B_GREEN=''
 shop() {
     head_of_config | grep -v '^health'
-    # shellcheck disable=SC2016 # no expansion meant
     printf 'health = { kind = "tcp", interval = "1s", timeout = "1s" }\n'
     printf '[apps.shop]\nservices = ["servicea", "serviceb"]\nlanes = "require"\n'
     printf '[services.servicea]\nports = [{ listen = %s, target = 5000 }]\nrestrict_callers = true\n' "$WEB"
@@ -65,9 +63,9 @@ only_seen() {
 }
 answers() { tail -n "+$((MARK + 1))" "$WORK/clients.log" | grep -cxF "$1" || true; }
 has_answered() { [ "$(answers "$2")" -ge "$1" ]; }
-opened() { pages open "$1"; }
+opened() { "${PAGES[@]}" open "$1"; }
 
-# to COLOR ARGUMENT...: releases the app to it, until it awaits confirm, and confirms. STEPS are per cent.
+# specification COLOR VERSION REASON PERCENT...: a release file. A step of 0 lasts until `next`.
 specification() {
     local percent
     printf '[release]\napp = "shop"\nto = "%s"\nversion = "%s"\nreason = "%s"\n' "$1" "$2" "$3"
@@ -97,7 +95,7 @@ expect "before" "$(opened serviceb.local)" "Hello world!"
 # Only who declares it may call A.
 expect_match "servicea.local for somebody else" "$(opened servicea.local)" "^failed: .*reset"
 
-spawn clients pages ask serviceb.local
+spawn clients "${PAGES[@]}" ask serviceb.local
 CLIENTS=$SPAWNED
 mark
 wait_for 20 "answers" has_answered 50 "Hello world!"
@@ -111,9 +109,9 @@ specification green B-2 "Hello becomes Welcome" 10 50 100 >"$WORK/b.toml"
 told 0 plan "$WORK/b.toml"
 expect_match "plan of B" "$SAID" "not changed: servicea"
 expect "green.serviceb.local at weight 0" "$(opened green.serviceb.local)" "Welcome to the world!"
+mark
 told 0 start "$WORK/b.toml"
 released
-mark
 wait_for 20 "answers of the new B" has_answered 100 "Welcome to the world!"
 only_seen "B on green" "Welcome to the world!" "Hello world!"
 told 14 start "$WORK/b.toml"
