@@ -29,15 +29,14 @@ class Journal:
     """What the journal's lines say, as of the last one that is whole."""
 
     def __init__(self, folder, file_weights):
-        self.weights = {service: dict(file_weights) for service in SERVICES}
-        self.baseline = {service: dict(file_weights) for service in SERVICES}
-        self.file = file_weights
+        # By service; what is not in the first counts as in the second, else as in the file.
+        self.overrides, self.baselines, self.file = {}, {}, file_weights
         self.releases, self.order = {}, []
-        self.records = 0
+        self.records, self.tail = 0, collections.deque(maxlen=12)
         last, intent = "0" * 64, None
-        old = sorted(name for name in glob.glob(os.path.join(folder, "journal-*")))
-        names = old + [os.path.join(folder, "journal")]
-        for name in names:
+        # Nothing is there before the first record.
+        current = glob.glob(os.path.join(folder, "journal"))
+        for name in sorted(glob.glob(os.path.join(folder, "journal-*"))) + current:
             with open(name, "rb") as file:
                 text = file.read()
             for line in text.split(b"\n")[:-1]:
@@ -50,6 +49,8 @@ class Journal:
                 assert record["previous"] == last, f"{name}: record {record['sequence']} does not follow"
                 last = digest[:64].decode()
                 self.records += 1
+                about = record.get("edits") or record.get("release", {}).get("phase", "")
+                self.tail.append(f"{record['sequence']} {record['kind']} {about}")
                 intent = self.take(record, intent)
         self.unfinished = intent
 
@@ -69,22 +70,26 @@ class Journal:
         return None
 
     def checkpoint(self, record):
-        services = record["overrides"]["services"] if "services" in record["overrides"] else record["overrides"]
-        for service in SERVICES:
-            set_here = services.get(service, {})
-            self.baseline[service] = set_here.get("baseline", {}).get("weights", dict(self.file))
-            self.weights[service] = set_here.get("weights", {}).get("weights", dict(self.baseline[service]))
+        self.overrides, self.baselines = {}, {}
+        for service, kept in record["overrides"].get("services", record["overrides"]).items():
+            for into, word in ((self.overrides, "weights"), (self.baselines, "baseline")):
+                if kept.get(word):
+                    into[service] = kept[word]["weights"]
         for release in record["releases"].get("all", []):
             self.note(release)
 
     def apply(self, record):
         for edit in record["edits"]:
-            if edit["of"] == "weights":
-                self.weights[edit["service"]] = edit["after"]
-            elif edit["of"] == "baseline":
-                self.baseline[edit["service"]] = edit["after"]
+            into = {"weights": self.overrides, "baseline": self.baselines}[edit["of"]]
+            into.pop(edit["service"], None)
+            # Without it, an override or a baseline of its own has ended.
+            if edit.get("covers"):
+                into[edit["service"]] = edit["after"]
         if record.get("release"):
             self.note(record["release"])
+
+    def weights(self, service):
+        return self.overrides.get(service, self.baselines.get(service, self.file))
 
     def note(self, release):
         if release["id"] not in self.releases:
@@ -149,8 +154,8 @@ def look(teal, journal):
     """What a start must have found; the phase that it was killed in."""
     found = teal.weights()
     for service in SERVICES:
-        assert found[service] == journal.weights[service], (
-            f"{service} has {found[service]}, applied last were {journal.weights[service]}")
+        assert found[service] == journal.weights(service), (
+            f"{service} has {found[service]}, applied last were {journal.weights(service)}")
     assert found[SERVICES[0]] == found[SERVICES[1]], f"the members differ: {found}"
     kept, now = journal.last(), teal.release()
     if kept is None:
@@ -227,6 +232,7 @@ def main():
             try:
                 hit[look(teal, journal)] += 1
             except AssertionError as error:
+                print("the journal ends with:", *journal.tail, sep="\n")
                 sys.exit(f"after kill {kill + 1}, seed {options.seed}: {error}")
     finally:
         teal.kill()
