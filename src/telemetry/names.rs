@@ -7,6 +7,9 @@ mod dns;
 
 pub use dns::*;
 
+use super::buckets::{FAST_SECONDS, LIFE_SECONDS};
+pub use super::buckets::{FIRST_BYTE_PARTS, FIRST_BYTE_SECONDS};
+
 /// What a family measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -39,15 +42,6 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family { name, kind: Kind::Gauge, help }
 }
 
-/// Bounds in seconds for what happens inside a host or a data center.
-const FAST_SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
-/// Bounds of [`FIRST_BYTE`], which is kept in parts of its buckets, so that colors can be compared.
-pub const FIRST_BYTE_SECONDS: &[f64] = FAST_SECONDS;
-/// Into how many.
-pub const FIRST_BYTE_PARTS: usize = 4;
-/// Bounds in seconds for how long connections live.
-const LIFE_SECONDS: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
 /// By service, port, color: decisions of the split, by weight only.
 pub const SPLIT_DECISIONS: Family = counter(
     "teal_split_decisions_total",

@@ -1,15 +1,7 @@
 //! Metrics of DNS.
 
+use super::super::buckets::{ANSWER_SECONDS, UPSTREAM_SECONDS};
 use super::{Family, Kind, counter, gauge};
-
-/// Bounds in seconds for an answer out of memory.
-const ANSWER_SECONDS: &[f64] = &[
-    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0,
-];
-
-/// Bounds in seconds for answers of other resolvers, which may have to ask the world.
-const UPSTREAM_SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 1.0, 2.0];
 
 /// No labels.
 pub const DNS_QUERY_DURATION: Family = Family {
