@@ -70,6 +70,8 @@ pub struct Course {
     finished: Vec<ColorName>,
     /// Colors that had nobody to try when they were looked at: down, or at a limit.
     passed: Vec<ColorName>,
+    /// Those of them of which every endpoint was seen to be down, in this search for a try.
+    down: Vec<ColorName>,
     /// Endpoints that did not answer in time: a lost SYN is no refusal, so they are worth another try
     /// when nobody else is left.
     unanswered: Vec<(ColorName, Why, SocketAddr)>,
@@ -109,6 +111,7 @@ impl Course {
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
             passed: Vec::new(),
+            down: Vec::new(),
             unanswered: Vec::new(),
             trust: Trust::Checks,
             found: Found::Nothing,
@@ -148,6 +151,7 @@ impl Course {
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
         let (trust, mut may_look_again, mut last) = (self.trust, self.tries > 0, None);
+        self.down.clear();
         loop {
             if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
@@ -275,6 +279,8 @@ impl Course {
         }
         if some_full.get() {
             self.limit = Some(ErrorReason::LimitEndpoint);
+        } else if tried.is_empty() {
+            self.down.push(color.name.clone());
         }
         None
     }
@@ -291,8 +297,9 @@ impl Course {
             self.leg.place = Some(turn);
             return Some(index);
         }
-        let best =
-            if works { Standing::Works } else { (0..color.endpoints.len()).filter_map(standing).min()? };
+        // One look at each, so that what changes meanwhile does not leave nobody who is best.
+        let seen: Vec<_> = (0..color.endpoints.len()).map(standing).collect();
+        let best = seen.iter().flatten().copied().min()?;
         if best >= Standing::Ejected {
             if self.trust == Trust::Checks {
                 if self.leg.place.is_none() {
@@ -303,11 +310,11 @@ impl Course {
             }
             color.live.all_down_tries().fetch_add(1, Ordering::Relaxed);
         }
-        let is_best = |index: usize| standing(index) == Some(best);
+        let is_best = |index: usize| seen.get(index) == Some(&Some(best));
         let turn = match self.leg.place {
             Some(turn) => turn,
             None if best == Standing::Works && color.slow_start => {
-                let drawn = works.then_some(index);
+                let drawn = is_best(index).then_some(index);
                 let (turn, index) = slow_start::take_turn((color, client), (turn, drawn), is_best, open);
                 self.leg.place = Some(turn);
                 return index;
@@ -327,9 +334,13 @@ impl Course {
         if !may_try || self.trust == Trust::Nobody || self.found != Found::Down {
             return None;
         }
-        let is_preview = self.leg.why == Why::Preview;
-        let is_down = if is_preview { find(port, &self.chosen)?.is_down() } else { port.is_down() };
-        if !is_down {
+        // What was found down may work by now: better tried than refused.
+        let is_down = |color: &ColorState| self.down.contains(&color.name) || color.is_down();
+        let is_all_down = match self.leg.why {
+            Why::Preview => is_down(find(port, &self.chosen)?),
+            _ => port.has_weight_and_all(is_down),
+        };
+        if !is_all_down {
             return None;
         }
         self.trust = Trust::Nobody;
