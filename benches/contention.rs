@@ -47,7 +47,7 @@ fn client() -> IpAddr {
 fn decide(shared: &Arc<Shared>, route: &Route) {
     let snapshot = shared.snapshot.load();
     let (service, port) = snapshot.port(&route.service, route.port).expect("it is in the snapshot");
-    let mut course = Course::begin(route, port, client(), 2).expect("a color has weight");
+    let mut course = Course::begin(route, port, (client(), None), 2).expect("a color has weight");
     black_box(course.next(service));
 }
 
@@ -59,7 +59,7 @@ fn connection(shared: &Arc<Shared>, route: &Route) {
     let (service, port) = snapshot.port(&route.service, route.port).expect("it is in the snapshot");
     let service = Arc::clone(service);
     let entrance = service.live.enter(&service.service.policy.limits, (client(), accepted));
-    let mut course = Course::begin(route, port, client(), 2).expect("a color has weight");
+    let mut course = Course::begin(route, port, (client(), None), 2).expect("a color has weight");
     let attempt = course.next(&service).expect("there are endpoints");
     port.live.retry_budget.note_connection(shared.second(accepted));
     attempt.live.connect_duration().observe(accepted.elapsed());

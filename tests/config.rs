@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use teal::config::{self, Diagnostic, ReportStyle, Severity, SourceFile, Sources};
-use teal::model::ServiceName;
+use teal::model::{LaneMode, ServiceName};
 
 const BROKEN_MIN: usize = 45;
 
@@ -133,7 +133,9 @@ fn the_example_file_is_valid_and_shows_the_defaults() {
     assert_eq!(loaded.catalog.settings, config::default_settings());
     for service in loaded.catalog.services.values() {
         assert_eq!(service.policy, config::default_policy(), "{}", service.name);
+        assert!(!service.restrict_callers);
     }
+    assert!(loaded.catalog.apps.values().all(|app| app.lanes == LaneMode::default()));
     let names: Vec<_> = loaded.catalog.services.keys().map(ServiceName::as_str).collect();
     assert_eq!(names, ["servicea", "serviceb"]);
 }

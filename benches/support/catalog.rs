@@ -48,6 +48,7 @@ fn service(index: usize) -> Service {
         ports: vec![Port { listen: 80, target: 5000, name: PortName::parse("http").ok(), expose: vec![] }],
         colors: vec![color("blue", 97, [11, third, fourth]), color("green", 3, [12, third, fourth])],
         depends_on: vec![],
+        restrict_callers: false,
         policy: teal::model::testing::policy(),
     }
 }

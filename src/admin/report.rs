@@ -108,10 +108,29 @@ pub struct ServiceReport {
     /// What chooses the color of a client instead of the split: `source_ip`. The split is then by client,
     /// and exact no more.
     pub affinity: Option<String>,
+    /// What came by lanes; absent while none leads here.
+    #[serde(default)]
+    pub lanes: Option<LanesReport>,
     /// Its ports.
     pub ports: Vec<PortReport>,
     /// Its colors, in order of name.
     pub colors: Vec<ColorReport>,
+}
+
+/// Connections to a service while a release is open whose members call it, over all ports and colors. Numbers count
+/// since the daemon started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanesReport {
+    /// `prefer` or `require`.
+    pub mode: String,
+    /// Served on the caller's side.
+    pub served: u64,
+    /// Split, as nothing worked there.
+    pub fallbacks: u64,
+    /// Refused, as nothing worked there.
+    pub refused: u64,
+    /// Split, as nobody can say who called.
+    pub ambiguous: u64,
 }
 
 /// One port of a service.

@@ -1,19 +1,19 @@
 //! Builds the status report.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::drains;
 use super::report::{
-    ColorReport, ConfigurationReport, DnsReport, EndpointReport, PortReport, ProblemReport, ServiceReport,
-    StatusReport, UpstreamReport,
+    ColorReport, ConfigurationReport, DnsReport, EndpointReport, LanesReport, PortReport, ProblemReport,
+    ServiceReport, StatusReport, UpstreamReport,
 };
 use crate::dns::forward::UpstreamStatus;
 use crate::model::{Affinity, Catalog, ColorName, ServiceName};
 use crate::state::collect::{OpenOfColor, open_connections};
-use crate::state::{Cause, ServiceState, Snapshot};
+use crate::state::{Cause, ColorLive, ErrorReason, ServiceState, Snapshot};
 
 /// What is, as of now.
 pub fn status(context: &Context, now: Instant) -> StatusReport {
@@ -105,9 +105,25 @@ fn service(state: &ServiceState, catalog: &Catalog, open: &OpenByColor, now: Ins
             Affinity::None => None,
             Affinity::SourceIp => Some("source_ip".to_owned()),
         },
+        lanes: lanes(state),
         ports: state.ports.iter().map(port).collect(),
         colors: (0..state.service.colors.len()).map(|index| color(state, index, open, now)).collect(),
     }
+}
+
+fn lanes(state: &ServiceState) -> Option<LanesReport> {
+    let mode = state.inbound.lanes.as_ref()?.mode.label().to_owned();
+    let sum = |count: fn(&ColorLive) -> &AtomicU64| -> u64 {
+        let colors = state.ports.iter().flat_map(|port| &port.colors);
+        colors.map(|color| count(&color.live).load(Ordering::Relaxed)).sum()
+    };
+    Some(LanesReport {
+        mode,
+        served: sum(ColorLive::lane_connections),
+        fallbacks: sum(ColorLive::lane_fallbacks),
+        refused: sum(|color| color.errors(ErrorReason::Lane)),
+        ambiguous: state.ports.iter().map(|port| port.live.lane_ambiguous().load(Ordering::Relaxed)).sum(),
+    })
 }
 
 fn color(state: &ServiceState, index: usize, open: &OpenByColor, now: Instant) -> ColorReport {

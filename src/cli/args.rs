@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::local_args::{CompletionsArguments, ImportArguments, ManArguments};
 use super::release::args::{FreezeArguments, ReleaseArguments};
 use crate::model::Weight;
 use crate::telemetry::logs::LogFormat;
@@ -50,6 +51,12 @@ pub enum Command {
     Dns(DnsArguments),
     /// Add or remove the local route of the VIP pool
     Route(RouteArguments),
+    /// Turn compose templates with aliyun labels into a configuration
+    ImportCompose(ImportArguments),
+    /// Print the script that completes commands in a shell
+    Completions(CompletionsArguments),
+    /// Print the manual page, or write those of all commands into a folder
+    Man(ManArguments),
 }
 
 /// `teal dns`

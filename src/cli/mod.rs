@@ -8,7 +8,10 @@ pub mod dns;
 pub mod drain;
 pub mod endpoint;
 pub mod exit;
+pub mod import;
 pub mod journal;
+pub mod local_args;
+pub mod manual;
 pub mod print;
 pub mod release;
 pub mod reload;
@@ -49,5 +52,8 @@ pub fn main() -> Exit {
         Command::Unfreeze(freeze) => release::freeze(&freeze, false),
         Command::Dns(dns) => dns::dns(&dns),
         Command::Route(route) => route::route(&route),
+        Command::ImportCompose(import) => import::run(&import),
+        Command::Completions(completions) => manual::completions(&completions),
+        Command::Man(man) => manual::man(&man),
     }
 }

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::print::{print, print_json};
 use super::table::{Align, Table};
 use crate::admin::report::{
-    ColorReport, DrainReport, EndpointReport, ReloadResult, ServiceReport, StatusReport,
+    ColorReport, DrainReport, EndpointReport, LanesReport, ReloadResult, ServiceReport, StatusReport,
 };
 
 /// Asks the daemon and prints what is.
@@ -65,6 +65,9 @@ fn render(report: &StatusReport, with_endpoints: bool) -> String {
             let name = &service.name;
             let _ = writeln!(text, "{name}: affinity {affinity}, the split is by client and not exact");
         }
+        if let Some(lanes) = &service.lanes {
+            text.push_str(&lanes_line(&service.name, lanes));
+        }
     }
     text.push_str(&set_by_hand(&report.services));
     text.push_str(&drains(&report.drains));
@@ -80,6 +83,13 @@ fn render(report: &StatusReport, with_endpoints: bool) -> String {
         let _ = writeln!(text, "problem: {}: {}", problem.subject, problem.message);
     }
     text
+}
+
+fn lanes_line(service: &str, lanes: &LanesReport) -> String {
+    let LanesReport { mode, served, fallbacks, refused, ambiguous } = lanes;
+    format!(
+        "{service}: lanes {mode}, {served} kept, {fallbacks} split, {refused} refused, {ambiguous} ambiguous\n"
+    )
 }
 
 fn head(report: &StatusReport) -> String {
@@ -274,6 +284,15 @@ fn health(endpoint: &EndpointReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lanes_have_a_line_that_fits() {
+        let max = 9_999_999;
+        let lanes =
+            LanesReport { mode: "require".into(), served: max, fallbacks: max, refused: max, ambiguous: max };
+        let line = lanes_line("servicea", &lanes);
+        assert!(line.starts_with("servicea: lanes require, 9999999 kept, ") && line.len() <= 100, "{line}");
+    }
 
     #[test]
     fn services_are_named_with_or_without_a_zone() {

@@ -3,10 +3,10 @@
 use super::diagnostic::{Diagnostic, Findings, quote};
 use super::draft::AppDraft;
 use super::keys;
-use super::scalar::{self, NameKind};
+use super::scalar::{self, NameKind, Words};
 use super::service;
 use super::walk::{Placed, Table, Value};
-use crate::model::AppName;
+use crate::model::{AppName, LaneMode};
 
 const MEMBERS_MAX: usize = 1024;
 const APP_NAME: NameKind<AppName> = NameKind { of: "the app", parse: AppName::parse };
@@ -42,5 +42,12 @@ fn read(name: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> Optio
     }
     let services =
         members.map_or_else(Vec::new, |value| service::service_names(&value, MEMBERS_MAX, findings));
-    Some(AppDraft { name: parsed?, services })
+    let lanes = table.get(&keys::APP, "lanes");
+    let lanes = lanes.and_then(|value| Some(value.placed(lane_mode(&value, findings)?)));
+    Some(AppDraft { name: parsed?, services, lanes })
+}
+
+fn lane_mode(value: &Value<'_>, findings: &mut Findings) -> Option<LaneMode> {
+    let now = &[LaneMode::Off, LaneMode::Prefer, LaneMode::Require].map(|mode| (mode.label(), mode));
+    scalar::word(value, &Words { now, later: &[] }, findings)
 }

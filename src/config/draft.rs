@@ -7,8 +7,8 @@ use super::policy::PolicyDraft;
 use super::source::Place;
 use super::walk::Placed;
 use crate::model::{
-    AppName, ColorName, Domain, Endpoint, Port, ProxyProtocol, RecordData, RecordName, ServiceName, Settings,
-    VipPool, Weight,
+    AppName, ColorName, Domain, Endpoint, LaneMode, Port, ProxyProtocol, RecordData, RecordName, ServiceName,
+    Settings, VipPool, Weight,
 };
 
 /// Everything that was read.
@@ -132,6 +132,8 @@ pub(super) struct ServiceDraft {
     pub(super) ports: Vec<PortDraft>,
     pub(super) colors: Vec<ColorDraft>,
     pub(super) depends_on: Vec<Placed<ServiceName>>,
+    /// Absent when it is not written or wrong.
+    pub(super) restrict_callers: Option<Placed<bool>>,
     pub(super) policy: PolicyDraft,
 }
 
@@ -171,4 +173,6 @@ pub(super) struct ColorDraft {
 pub(super) struct AppDraft {
     pub(super) name: Placed<AppName>,
     pub(super) services: Vec<Placed<ServiceName>>,
+    /// Absent when it is not written or wrong.
+    pub(super) lanes: Option<Placed<LaneMode>>,
 }

@@ -160,6 +160,7 @@ pub(super) const SERVICE: Schema = Schema {
         key("colors", "{ blue = { weight = 100, endpoints = [\"10.0.0.11\"] } }"),
         key("vip", "\"127.80.0.10\""),
         key("depends_on", "[\"servicea\"]"),
+        key("restrict_callers", "true"),
         key("connect_timeout", "\"1s\""),
         key("connect_total_timeout", "\"3s\""),
         key("retries", "2"),
@@ -243,8 +244,11 @@ pub(super) const COLOR: Schema = Schema {
 pub(super) const ENDPOINT: Schema =
     Schema { name: "an endpoint", keys: &[key("address", "\"10.0.0.11\""), key("weight", "2")], later: &[] };
 
-pub(super) const APP: Schema =
-    Schema { name: "an app", keys: &[key("services", "[\"servicea\", \"serviceb\"]")], later: &[] };
+pub(super) const APP: Schema = Schema {
+    name: "an app",
+    keys: &[key("services", "[\"servicea\", \"serviceb\"]"), key("lanes", "\"prefer\"")],
+    later: &[],
+};
 
 /// All of them, to find out where a misplaced key belongs.
 pub(super) const ALL: [&Schema; 19] = [

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::draft::{AppDraft, ColorDraft, Draft, ServiceDraft};
 use super::policy::default_policy;
-use crate::model::{App, Catalog, Color, Policy, Service, Weight};
+use crate::model::{App, Catalog, Color, LaneMode, Policy, Service, Weight};
 
 /// The catalog that a draft without errors says.
 pub(super) fn catalog(draft: Draft, hash: String) -> Catalog {
@@ -27,6 +27,7 @@ fn service(draft: ServiceDraft, defaults: &Policy) -> Service {
         ports: draft.ports.into_iter().map(|port| port.port).collect(),
         colors,
         depends_on: draft.depends_on.into_iter().map(|name| name.value).collect(),
+        restrict_callers: draft.restrict_callers.is_some_and(|restrict| restrict.value),
         policy: draft.policy.over(defaults),
     }
 }
@@ -44,5 +45,8 @@ fn color(draft: ColorDraft) -> Color {
 }
 
 fn app(draft: AppDraft) -> App {
-    App { services: draft.services.into_iter().map(|name| name.value).collect() }
+    App {
+        services: draft.services.into_iter().map(|name| name.value).collect(),
+        lanes: draft.lanes.map_or(LaneMode::Off, |lanes| lanes.value),
+    }
 }

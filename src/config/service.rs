@@ -53,8 +53,10 @@ fn read(name: Placed<&str>, value: &Value<'_>, findings: &mut Findings) -> Optio
     let vip = get("vip").and_then(|value| vip(&value, findings));
     let depends_on =
         get("depends_on").map_or_else(Vec::new, |value| service_names(&value, DEPENDENCIES_MAX, findings));
+    let restrict_callers =
+        get("restrict_callers").and_then(|value| Some(value.placed(value.boolean(findings)?)));
     let policy = policy::read(&table, &keys::SERVICE, findings);
-    Some(ServiceDraft { name: parsed?, vip, ports, colors, depends_on, policy })
+    Some(ServiceDraft { name: parsed?, vip, ports, colors, depends_on, restrict_callers, policy })
 }
 
 fn no_ports(name: Placed<&str>, place: Place) -> Diagnostic {

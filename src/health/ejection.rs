@@ -185,7 +185,9 @@ mod tests {
             let mut now = Instant::now();
             for (first, many, percent, seconds) in steps {
                 let mut part: Vec<_> = color.iter().cycle().skip(first).take(many).cloned().collect();
-                part.iter().for_each(|endpoint| fail(endpoint, OUTLIER.consecutive_failures));
+                for endpoint in &part {
+                    fail(endpoint, OUTLIER.consecutive_failures);
+                }
                 now += Duration::from_secs(seconds);
                 let is_held = |endpoint: &&Arc<EndpointLive>| {
                     endpoint.outlier.record().until.is_some_and(|until| until > now)

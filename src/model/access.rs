@@ -41,11 +41,19 @@ impl AllowFrom {
         let source = source.to_canonical();
         self.0.iter().any(|allowed| match allowed {
             Source::Loopback => source.is_loopback(),
-            Source::Host => host.own.contains(&source) || in_pool(pool, source),
+            Source::Host => host.is_host(source, pool),
             Source::Bridges => host.bridges.iter().any(|net| net.contains(&source)),
             Source::Private => is_private(source),
             Source::Network(net) => net.contains(&source),
         })
+    }
+}
+
+impl HostNetworks {
+    /// Whether `source` is this host itself: any of its processes, with an address of an interface, or with a VIP.
+    pub fn is_host(&self, source: IpAddr, pool: Ipv4Net) -> bool {
+        let source = source.to_canonical();
+        self.own.contains(&source) || in_pool(pool, source)
     }
 }
 

@@ -31,6 +31,31 @@ pub struct Catalog {
 pub struct App {
     /// Members, in the order of the file, each one once.
     pub services: Vec<ServiceName>,
+    /// Whether its members call each other on one side while a release of it is open.
+    pub lanes: LaneMode,
+}
+
+/// What becomes of connections from one member of an open release to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LaneMode {
+    /// They are split like all others.
+    #[default]
+    Off,
+    /// They stay on the caller's side, and are split when nothing works there.
+    Prefer,
+    /// They stay on the caller's side, and are refused when nothing works there.
+    Require,
+}
+
+impl LaneMode {
+    /// The word that the configuration has for it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+        }
+    }
 }
 
 /// A name in the zone with a virtual IP, one or more ports and one or more colors.
@@ -46,6 +71,8 @@ pub struct Service {
     pub colors: Vec<Color>,
     /// Services that this one calls.
     pub depends_on: Vec<ServiceName>,
+    /// Whether only endpoints of services that depend on this one may connect to its VIP.
+    pub restrict_callers: bool,
     /// How its connections are handled.
     pub policy: Policy,
 }

@@ -19,7 +19,8 @@ pub mod weight;
 pub use access::{AllowFrom, HostNetworks, Source};
 pub use cache::CacheSettings;
 pub use catalog::{
-    Affinity, App, Balance, Catalog, Color, Endpoint, OnColorDown, Policy, Port, ProxyProtocol, Service,
+    Affinity, App, Balance, Catalog, Color, Endpoint, LaneMode, OnColorDown, Policy, Port, ProxyProtocol,
+    Service,
 };
 pub use forward::{ForwardSettings, Upstream};
 pub use health::{ActiveCheck, CheckKind, HealthCheck, HttpCheck, OnAllDown, Outlier, StatusSet};

@@ -76,6 +76,7 @@ pub fn service(name: &str, listen: u16, mut colors: Vec<Color>) -> Service {
         ports: vec![Port { listen, target: 9, name: None, expose: Vec::new() }],
         colors,
         depends_on: Vec::new(),
+        restrict_callers: false,
         policy: policy(),
     }
 }

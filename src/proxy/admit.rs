@@ -1,18 +1,20 @@
 //! Who may come in: what is checked before the split decides, so that refusing takes no turn.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use ipnet::Ipv4Net;
 
 use super::decide::Course;
 use super::establish::Source;
 use super::log::{End, Record};
 use super::route::{Route, Via};
 use super::shared::{Permit, Shared};
-use crate::state::{ErrorReason, PortState, ServiceState, Snapshot};
+use crate::model::ColorName;
+use crate::state::{ErrorReason, Lane, PortState, ServiceState, Snapshot};
 
 /// What the workers know of one listener. It may change while the listener stays.
 pub struct ListenerState {
@@ -136,14 +138,19 @@ pub fn admit(
         refuse(shared, (service, &route), arrival, ErrorReason::NotAllowed);
         return Err(ErrorReason::NotAllowed);
     }
-    let (permit, course) = enter(shared, &route, (service, port), (arrival, permit))
+    if route.via == Via::Vip && !service.inbound.may_call(arrival.source.ip()) {
+        refuse(shared, (service, &route), arrival, ErrorReason::NotCaller);
+        return Err(ErrorReason::NotCaller);
+    }
+    let pool = snapshot.catalog.settings.vip.pool.0;
+    let (permit, course) = enter((shared, pool), &route, (service, port), (arrival, permit))
         .inspect_err(|reason| refuse(shared, (service, &route), arrival, *reason))?;
     let record = record(shared, (service, &route), arrival);
     Ok(Admitted { arrival, route, source, course, permit, record })
 }
 
 fn enter(
-    shared: &Arc<Shared>,
+    (shared, pool): (&Arc<Shared>, Ipv4Net),
     route: &Route,
     (service, port): (&ServiceState, &PortState),
     (arrival, permit): (Arrival, Option<Permit>),
@@ -151,8 +158,32 @@ fn enter(
     let mut permit = permit.or_else(|| shared.admit()).ok_or(ErrorReason::Limit)?;
     let who = (arrival.source.ip(), arrival.accepted);
     permit.entrance = Some(service.live.enter(&service.service.policy.limits, who)?);
-    let course = Course::begin(route, port, arrival.source.ip(), service.service.policy.retries)?;
+    let lane = lane((shared, pool), route, (service, port), who.0);
+    let course = Course::begin(route, port, (who.0, lane), service.service.policy.retries)?;
     Ok((permit, course))
+}
+
+/// The color of the caller's lane, if it has one. An address of this host is anybody's, also where it is an
+/// endpoint's.
+fn lane<'a>(
+    (shared, pool): (&Shared, Ipv4Net),
+    route: &Route,
+    (service, port): (&'a ServiceState, &PortState),
+    source: IpAddr,
+) -> Option<&'a ColorName> {
+    let lanes = service.inbound.lanes.as_ref()?;
+    if matches!(route.via, Via::Preview(_)) {
+        return None;
+    }
+    let is_host = shared.networks.load().is_host(source, pool);
+    match if is_host { Lane::Ambiguous } else { lanes.lane(source) } {
+        Lane::Color(color) => Some(color),
+        Lane::None => None,
+        Lane::Ambiguous => {
+            port.live.lane_ambiguous().fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
 }
 
 fn may_come(shared: &Shared, snapshot: &Snapshot, via: &Via, source: SocketAddr) -> bool {

@@ -1,8 +1,11 @@
 //! Which color and which endpoint to try next: the course of one connection.
 //!
-//! Pure: no socket and no clock. `serve` begins a course with one decision of the split or of affinity, `establish`
-//! asks it for each try, with the service as the current snapshot has it. Neither a retry nor a spill
-//! draws from the split again.
+//! Pure: no socket and no clock. `admit` begins a course with one decision, `establish` asks it for each try, with the
+//! service as the current snapshot has it. Neither a retry nor a spill draws from the split again. `lane` is the
+//! part of the course that comes before the split, for callers that have one.
+
+mod lane;
+mod unanswered;
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -55,6 +58,8 @@ enum Found {
     Down,
     /// An endpoint to try, in a color that is no fallback.
     Endpoint,
+    /// That all weights are 0, when the lane had nobody left.
+    NoWeight,
 }
 
 /// The course of one connection over colors and endpoints.
@@ -84,23 +89,23 @@ pub struct Course {
 }
 
 impl Course {
-    /// Decides the color for a connection from `client`: by the split, once, by the client's
+    /// Decides the color for a connection from `client`: by its lane, by the split, once, by the client's
     /// affinity, or by the preview name.
     ///
     /// # Errors
     /// All weights are 0, or the previewed color is gone.
-    pub fn begin(route: &Route, port: &PortState, client: IpAddr, retries: u32) -> Result<Self, ErrorReason> {
+    pub fn begin(
+        route: &Route,
+        port: &PortState,
+        (client, lane): (IpAddr, Option<&ColorName>),
+        retries: u32,
+    ) -> Result<Self, ErrorReason> {
+        let in_lane = || Some((port.color(lane?)?, Why::Lane));
         let (color, why) = match &route.via {
             Via::Vip | Via::Expose => {
-                let (index, why) = match &port.affinity {
-                    None => (port.split.decide(), Why::Weight),
-                    Some(affinity) => (affinity.color(client), Why::Affinity),
-                };
-                let color = index.and_then(|index| port.colors.get(index)).ok_or(ErrorReason::NoWeight)?;
-                color.live.decisions.fetch_add(1, Ordering::Relaxed);
-                (color, why)
+                in_lane().or_else(|| by_weight(port, client)).ok_or(ErrorReason::NoWeight)?
             }
-            Via::Preview(name) => (find(port, name).ok_or(ErrorReason::Removed)?, Why::Preview),
+            Via::Preview(name) => (port.color(name).ok_or(ErrorReason::Removed)?, Why::Preview),
         };
         Ok(Self {
             port: route.port,
@@ -126,6 +131,11 @@ impl Course {
         &self.chosen
     }
 
+    /// Why that one.
+    pub fn chosen_why(&self) -> Why {
+        self.chosen_why
+    }
+
     /// Its facts, which count what becomes of the connection when no backend serves it.
     pub fn chosen_live(&self) -> &Arc<ColorLive> {
         &self.chosen_live
@@ -134,11 +144,6 @@ impl Course {
     /// Tries so far.
     pub fn tries(&self) -> u32 {
         self.tries
-    }
-
-    /// The limit, if one was why a color could not be tried.
-    pub fn limit(&self) -> Option<ErrorReason> {
-        self.limit
     }
 
     /// Color, reason and endpoint of the last try.
@@ -150,6 +155,14 @@ impl Course {
     /// means that the try before failed. `None` when there is nobody left.
     pub fn next(&mut self, service: &ServiceState) -> Option<Attempt> {
         let port = service.port(self.port)?;
+        if self.chosen_why == Why::Lane
+            && let Some(attempt) = self.next_in_lane(service, port)
+        {
+            return Some(attempt);
+        }
+        if self.found == Found::NoWeight {
+            return None;
+        }
         let (trust, mut may_look_again, mut last) = (self.trust, self.tries > 0, None);
         self.down.clear();
         loop {
@@ -186,15 +199,22 @@ impl Course {
         }
     }
 
-    /// Why there was nobody to try, where that is so.
-    pub fn refusal(&self) -> ErrorReason {
-        if self.found == Found::Down { ErrorReason::Down } else { ErrorReason::Removed }
+    /// Why nobody serves the connection, `failure` being why its last try failed.
+    pub fn refusal(&self, failure: Option<ErrorReason>) -> ErrorReason {
+        if self.chosen_why == Why::Lane {
+            return ErrorReason::Lane;
+        }
+        failure.or(self.limit).unwrap_or(match self.found {
+            Found::Down => ErrorReason::Down,
+            Found::NoWeight => ErrorReason::NoWeight,
+            Found::Nothing | Found::Endpoint => ErrorReason::Removed,
+        })
     }
 
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
-        let color = find(port, &self.leg.color)?;
-        if !self.may_have(port, color, self.leg.why) {
+        let color = port.color(&self.leg.color)?;
+        if !self.may_have((service, port), color, self.leg.why) {
             return None;
         }
         let order = match self.tries {
@@ -218,43 +238,17 @@ impl Course {
     }
 
     /// Whether a color may have the connection: it has weight, or somebody says so in spite of weight 0.
-    fn may_have(&self, port: &PortState, color: &ColorState, why: Why) -> bool {
+    fn may_have(&self, (service, port): (&ServiceState, &PortState), color: &ColorState, why: Why) -> bool {
         let is_fallback = || {
-            let fallback = find(port, &self.chosen).and_then(|chosen| port.colors.get(chosen.fallback?));
+            let fallback = port.color(&self.chosen).and_then(|chosen| port.colors.get(chosen.fallback?));
             fallback.is_some_and(|fallback| fallback.name == color.name)
         };
-        !color.weight.is_zero() || why == Why::Preview || (why == Why::Fallback && is_fallback())
-    }
-
-    /// Notes that a try got no answer in time.
-    pub fn note_unanswered(&mut self, attempt: &Attempt) {
-        self.unanswered.push((attempt.color.clone(), attempt.why, attempt.endpoint.address));
-    }
-
-    /// Nobody is left who was not tried: whoever did not answer is tried again, while there are retries
-    /// and the snapshot and the limits still allow it.
-    fn next_unanswered(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
-        if self.retries_left == 0 {
-            return None;
+        match why {
+            Why::Weight | Why::Affinity | Why::Spill => !color.weight.is_zero(),
+            Why::Fallback => !color.weight.is_zero() || is_fallback(),
+            Why::Preview => true,
+            Why::Lane => self.has_lane(service, &color.name),
         }
-        for index in 0..self.unanswered.len() {
-            let (name, why, address) = &self.unanswered[index];
-            let Some(color) = find(port, name) else { continue };
-            let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == *address);
-            let Some(endpoint) = endpoint.filter(|_| self.may_have(port, color, *why)) else { continue };
-            let is_down = Standing::of(endpoint) == Standing::Down;
-            if !endpoint.is_enabled() || (is_down && self.trust == Trust::Checks) {
-                continue;
-            }
-            let max = service.service.policy.limits.endpoint;
-            let Some(live) = ColorPlace::take(&color.live, color.max_connections) else { continue };
-            let Some(endpoint) = EndpointPlace::take(&endpoint.live, max) else { continue };
-            let (_, why, _) = self.unanswered.remove(index);
-            self.retries_left -= 1;
-            self.tries += 1;
-            return Some(Attempt::at(color, (endpoint, live), (why, Order::Again)));
-        }
-        None
     }
 
     /// A place at the endpoint whose turn it is among the best that are left and have fewer than `max`
@@ -327,7 +321,7 @@ impl Course {
     }
 
     /// When checks say that everything with weight is down, the colors with weight once more, without
-    /// asking the checks: a broken checker must not be an outage. The same for a previewed color. Only
+    /// asking the checks: a broken checker must not be an outage. The same for a color that is alone. Only
     /// where nothing of it was tried yet, so that no endpoint is tried twice.
     fn last_resort(&mut self, service: &ServiceState, port: &PortState) -> Option<Leg> {
         let may_try = service.service.policy.on_all_down == OnAllDown::Try;
@@ -336,11 +330,8 @@ impl Course {
         }
         // What was found down may work by now: better tried than refused.
         let is_down = |color: &ColorState| self.down.contains(&color.name) || color.is_down();
-        let is_all_down = match self.leg.why {
-            Why::Preview => is_down(find(port, &self.chosen)?),
-            _ => port.has_weight_and_all(is_down),
-        };
-        if !is_all_down {
+        let alone = if self.is_alone() { Some(port.color(&self.chosen)?) } else { None };
+        if !alone.map_or_else(|| port.has_weight_and_all(is_down), is_down) {
             return None;
         }
         self.trust = Trust::Nobody;
@@ -350,7 +341,7 @@ impl Course {
 
     /// The color after this one: with weight, its own one before the heaviest, then its own one's fallback.
     fn next_leg(&self, service: &ServiceState, port: &PortState) -> Option<Leg> {
-        if self.leg.why == Why::Preview {
+        if self.is_alone() {
             return None;
         }
         let is_finished = |color: &ColorState| {
@@ -360,7 +351,7 @@ impl Course {
         let mut weighted: Vec<_> =
             port.colors.iter().filter(|color| !color.weight.is_zero() && !is_finished(color)).collect();
         weighted.sort_by_key(|color| (color.name != self.chosen, Reverse(color.weight), &color.name));
-        let chosen = find(port, &self.chosen);
+        let chosen = port.color(&self.chosen);
         if let Some(first) = weighted.first() {
             let why = if first.name == self.chosen { self.chosen_why } else { Why::Spill };
             if why != Why::Spill || may_spill(service, chosen) {
@@ -377,15 +368,22 @@ impl Course {
     }
 }
 
+/// The color that the client's affinity says, or the next turn of the split. Nothing where all weights are 0.
+fn by_weight(port: &PortState, client: IpAddr) -> Option<(&ColorState, Why)> {
+    let (index, why) = match &port.affinity {
+        None => (port.split.decide(), Why::Weight),
+        Some(affinity) => (affinity.color(client), Why::Affinity),
+    };
+    let color = port.colors.get(index?)?;
+    color.live.decisions.fetch_add(1, Ordering::Relaxed);
+    Some((color, why))
+}
+
 /// `reject` is about colors that are down. One that lost its weight while the connection was on its
 /// way is not: refusing then would let a change of weights refuse a connection.
 fn may_spill(service: &ServiceState, chosen: Option<&ColorState>) -> bool {
     service.service.policy.on_color_down == OnColorDown::Spill
         || chosen.is_none_or(|chosen| chosen.weight.is_zero())
-}
-
-fn find<'a>(port: &'a PortState, name: &ColorName) -> Option<&'a ColorState> {
-    port.colors.iter().find(|color| color.name == *name)
 }
 
 #[cfg(test)]
@@ -395,3 +393,7 @@ pub(super) mod tests;
 #[cfg(test)]
 #[path = "decide_health_tests.rs"]
 mod health_tests;
+
+#[cfg(test)]
+#[path = "decide_lane_tests.rs"]
+mod lane_tests;

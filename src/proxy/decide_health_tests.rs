@@ -117,7 +117,7 @@ fn a_color_that_is_down_is_refused_where_nothing_may_take_over() {
     say(&snapshot, HealthState::Unhealthy, |port| port < 200);
     let mut course = course_of(&snapshot, Via::Vip);
     assert!(course.next(state(&snapshot)).is_none(), "green works, so this is no broken checker");
-    assert_eq!(course.refusal(), ErrorReason::Down);
+    assert_eq!(course.refusal(None), ErrorReason::Down);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn promise_8_when_all_is_down_reject_refuses_at_once() {
     for via in [Via::Vip, Via::Expose, preview("blue")] {
         let mut course = course_of(&snapshot, via);
         assert!(course.next(state(&snapshot)).is_none());
-        assert_eq!(course.refusal(), ErrorReason::Down);
+        assert_eq!(course.refusal(None), ErrorReason::Down);
     }
 }
 
@@ -234,7 +234,7 @@ fn without_checks_health_does_not_count() {
     assert_eq!(all_ports(&mut course_of(&snapshot, Via::Vip), state(&snapshot)).len(), 3);
     assert!(!state(&snapshot).ports[0].is_down());
     assert_eq!(
-        Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], CLIENT, 0).unwrap().refusal(),
+        Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], (CLIENT, None), 0).unwrap().refusal(None),
         ErrorReason::Removed
     );
 }
@@ -275,7 +275,7 @@ fn promise_6_who_turns_healthy_between_two_looks_is_tried() {
         assert!(course.next_in_leg(service, &service.ports[0]).is_none());
         say(&snapshot, HealthState::Healthy, |port| port == 101);
         assert!(course.last_resort(service, &service.ports[0]).is_some());
-        assert_eq!(course.refusal(), ErrorReason::Down);
+        assert_eq!(course.refusal(None), ErrorReason::Down);
     }
 }
 

@@ -41,7 +41,7 @@ pub(in crate::proxy) fn state(snapshot: &Snapshot) -> &ServiceState {
 pub(in crate::proxy) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 pub(in crate::proxy) fn begin_from(client: IpAddr, snapshot: &Snapshot, via: Via, retries: u32) -> Course {
-    Course::begin(&route(via), &state(snapshot).ports[0], client, retries).unwrap()
+    Course::begin(&route(via), &state(snapshot).ports[0], (client, None), retries).unwrap()
 }
 
 pub(super) fn begin(snapshot: &Snapshot, via: Via, retries: u32) -> Course {
@@ -191,7 +191,7 @@ fn promise_1_vip_and_expose_share_one_sequence_and_each_port_has_its_own() {
     let snapshot = snapshot_of(&live, both, None);
     let chosen = |port: usize, via| {
         let route = Route { port: 80 + u16::try_from(port).unwrap(), ..route(via) };
-        Course::begin(&route, &state(&snapshot).ports[port], CLIENT, 0).unwrap().chosen().to_string()
+        Course::begin(&route, &state(&snapshot).ports[port], (CLIENT, None), 0).unwrap().chosen().to_string()
     };
     // Previews take no turn, and what happens on one port is nothing to the other.
     let green = || Via::Preview(ColorName::parse("green").unwrap());
@@ -255,7 +255,7 @@ fn a_connection_takes_one_turn_of_the_split_whatever_it_tries() {
 fn promise_8_all_weights_zero_decide_nothing_even_with_a_fallback() {
     let live = Live::default();
     let snapshot = snapshot_of(&live, with_fallback(service("a", 80, blue_green(0, 0)), 0, 1), None);
-    let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], CLIENT, 2);
+    let outcome = Course::begin(&route(Via::Vip), &state(&snapshot).ports[0], (CLIENT, None), 2);
     assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
 }
 
@@ -391,7 +391,7 @@ fn promise_2_affinity_obeys_weight_zero_and_spills_like_the_split() {
         assert_eq!(begin_from(client, &blue, Via::Vip, 0).chosen().as_str(), "blue");
     }
     let none = snapshot_of(&live, sticky(service("a", 80, blue_green(0, 0))), None);
-    let outcome = Course::begin(&route(Via::Vip), &state(&none).ports[0], CLIENT, 2);
+    let outcome = Course::begin(&route(Via::Vip), &state(&none).ports[0], (CLIENT, None), 2);
     assert_eq!(outcome.unwrap_err(), ErrorReason::NoWeight);
 }
 
@@ -400,9 +400,9 @@ fn at_most(max: u32) -> Option<NonZeroU32> {
 }
 
 /// What the next connection tries first, and its place there while it is held.
-fn first_try(snapshot: &Snapshot) -> Result<Attempt, Option<ErrorReason>> {
+fn first_try(snapshot: &Snapshot) -> Result<Attempt, ErrorReason> {
     let mut course = begin(snapshot, Via::Vip, 2);
-    course.next(state(snapshot)).ok_or(course.limit())
+    course.next(state(snapshot)).ok_or_else(|| course.refusal(None))
 }
 
 fn port_of(attempt: &Attempt) -> u16 {
@@ -422,12 +422,12 @@ fn a_color_at_its_limit_is_as_if_it_were_down() {
     assert_eq!((held.color.as_str(), spilled.color.as_str(), spilled.why), ("blue", "green", Why::Spill));
     let rejecting = rejecting(limited(service("a", 80, blue_green(1000, 1))));
     let rejecting = snapshot_of(&live, rejecting, Some(&spilling));
-    assert_eq!(first_try(&rejecting).unwrap_err(), Some(ErrorReason::LimitColor));
+    assert_eq!(first_try(&rejecting).unwrap_err(), ErrorReason::LimitColor);
     let fallback = with_fallback(limited(service("a", 80, blue_green(100, 0))), 0, 1);
     let fallback = snapshot_of(&live, fallback, Some(&rejecting));
     assert_eq!(first_try(&fallback).unwrap().why, Why::Fallback);
     let alone = snapshot_of(&live, limited(service("a", 80, blue_green(100, 0))), Some(&fallback));
-    assert_eq!(first_try(&alone).unwrap_err(), Some(ErrorReason::LimitColor));
+    assert_eq!(first_try(&alone).unwrap_err(), ErrorReason::LimitColor);
     drop(held);
     assert_eq!(first_try(&alone).unwrap().why, Why::Weight);
 }
@@ -442,7 +442,7 @@ fn an_endpoint_at_its_limit_is_not_picked() {
     let mut ports: Vec<_> = held.iter().map(port_of).collect();
     ports.sort_unstable();
     assert_eq!(ports, [100, 101, 102]);
-    assert_eq!(first_try(&snapshot).unwrap_err(), Some(ErrorReason::LimitEndpoint));
+    assert_eq!(first_try(&snapshot).unwrap_err(), ErrorReason::LimitEndpoint);
     let free = port_of(&held.pop().unwrap());
     assert_eq!(port_of(&first_try(&snapshot).unwrap()), free);
 }
@@ -456,9 +456,9 @@ fn a_color_s_limit_counts_all_ports_of_the_service() {
     let snapshot = snapshot_of(&live, service, None);
     let _held = first_try(&snapshot).unwrap();
     let other = Route { port: 81, ..route(Via::Vip) };
-    let mut course = Course::begin(&other, &state(&snapshot).ports[1], CLIENT, 2).unwrap();
+    let mut course = Course::begin(&other, &state(&snapshot).ports[1], (CLIENT, None), 2).unwrap();
     assert!(course.next(state(&snapshot)).is_none());
-    assert_eq!(course.limit(), Some(ErrorReason::LimitColor));
+    assert_eq!(course.refusal(None), ErrorReason::LimitColor);
 }
 
 #[test]

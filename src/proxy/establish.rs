@@ -19,7 +19,7 @@ use super::lifetime::Timeouts;
 use super::route::Route;
 use super::shared::Shared;
 use crate::net::stream::poll_broken;
-use crate::state::{ErrorReason, ServiceState};
+use crate::state::{ErrorReason, ServiceState, Why};
 
 /// Where each try finds its service.
 #[derive(Debug)]
@@ -79,10 +79,10 @@ pub async fn establish(
         let phase_end = *phase_end.get_or_insert_with(|| accepted + policy.connect_total_timeout);
         let now = Instant::now();
         if now >= phase_end {
-            return Err(failure.unwrap_or(ErrorReason::Timeout));
+            return Err(course.refusal(failure.or(Some(ErrorReason::Timeout))));
         }
         let Some(attempt) = course.next(&service) else {
-            return Err(failure.or(course.limit()).unwrap_or_else(|| course.refusal()));
+            return Err(course.refusal(failure));
         };
         if !may_try(&attempt, (shared, route), &service, now) {
             attempt.live.retry_budget_exhausted().fetch_add(1, Ordering::Relaxed);
@@ -205,6 +205,9 @@ fn note_failure(attempt: &Attempt, reason: ErrorReason, patience: Patience) {
 fn note_success(course: &Course, attempt: &Attempt) {
     attempt.live.note_served(attempt.sort());
     attempt.endpoint.outlier.accepted(attempt.success);
+    if attempt.why == Why::Lane {
+        attempt.live.lane_connections().fetch_add(1, Ordering::Relaxed);
+    }
     if attempt.why.is_by_weight() && attempt.weight.is_zero() {
         attempt.live.weight_zero_violations.fetch_add(1, Ordering::Relaxed);
     }

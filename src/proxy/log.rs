@@ -71,9 +71,11 @@ impl End {
             | ErrorReason::Timeout
             | ErrorReason::Unreachable
             | ErrorReason::Down
+            | ErrorReason::Lane
             | ErrorReason::Other => Party::Backend,
             ErrorReason::Resources
             | ErrorReason::NotAllowed
+            | ErrorReason::NotCaller
             | ErrorReason::Limit
             | ErrorReason::LimitService
             | ErrorReason::LimitColor

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::answers::Answers;
+use super::lanes::{Inbound, callers, lanes};
 use super::live::Live;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, Overrides, ServiceOverrides};
@@ -44,8 +45,8 @@ pub fn build(parts: &Parts<'_>, before: Option<&Snapshot>) -> Snapshot {
     build_with(parts, &Overrides::default(), before)
 }
 
-/// The successor of `before` in which nothing but what is set at run time differs. Services whose overrides are
-/// the same are shared with it.
+/// The successor of `before` in which nothing but what is set at run time differs. Services whose overrides and lanes
+/// are the same are shared with it.
 pub fn override_again(
     before: &Snapshot,
     (overrides, releases): (&Overrides, &Arc<Releases>),
@@ -61,13 +62,18 @@ pub fn override_again(
         live,
         rotation,
     };
+    let lanes = (before.releases != *releases).then(|| lanes(&parts.catalog, releases));
     let services = before.services.iter().map(|(name, old)| {
         let set = overrides.of(name);
-        let state = if *set == old.overrides {
+        let mut inbound = old.inbound.clone();
+        if let Some(lanes) = &lanes {
+            inbound.lanes = lanes.get(name).cloned();
+        }
+        let state = if *set == old.overrides && inbound == old.inbound {
             Arc::clone(old)
         } else {
             let addresses = Addresses { vip: old.vip, previews: old.previews.clone() };
-            Arc::new(build_service(&parts, (&old.service, set), &addresses, Some(old)))
+            Arc::new(build_service(&parts, (&old.service, set), &addresses, (inbound, Some(old))))
         };
         (name.clone(), state)
     });
@@ -84,20 +90,24 @@ pub fn override_again(
 /// counters; the sequence of a split lives on where the weights are the same.
 pub fn build_with(parts: &Parts<'_>, overrides: &Overrides, before: Option<&Snapshot>) -> Snapshot {
     let mut services = BTreeMap::new();
+    let (lanes, callers) = (lanes(&parts.catalog, &parts.releases), callers(&parts.catalog));
     for (name, service) in &parts.catalog.services {
+        let inbound = Inbound { lanes: lanes.get(name).cloned(), callers: callers.get(name).cloned() };
         let Some(addresses) = parts.addresses.get(name) else { continue };
         let old = before.and_then(|before| before.services.get(name));
         let state = match old {
             Some(old)
                 if old.service == *service
                     && old.overrides == *overrides.of(name)
+                    && old.inbound == inbound
                     && old.vip == addresses.vip
                     && old.previews == addresses.previews =>
             {
                 Arc::clone(old)
             }
             old => {
-                Arc::new(build_service(parts, (service, overrides.of(name)), addresses, old.map(Arc::as_ref)))
+                let old = (inbound, old.map(Arc::as_ref));
+                Arc::new(build_service(parts, (service, overrides.of(name)), addresses, old))
             }
         };
         services.insert(name.clone(), state);
@@ -115,7 +125,7 @@ fn build_service(
     parts: &Parts<'_>,
     (service, overrides): (&Arc<Service>, &ServiceOverrides),
     addresses: &Addresses,
-    old: Option<&ServiceState>,
+    (inbound, old): (Inbound, Option<&ServiceState>),
 ) -> ServiceState {
     let ports = service.ports.iter().map(|port| {
         let old = old.and_then(|old| old.port(port.listen));
@@ -128,6 +138,7 @@ fn build_service(
         vip: addresses.vip,
         previews: addresses.previews.clone(),
         overrides: overrides.clone(),
+        inbound,
     }
 }
 

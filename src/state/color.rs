@@ -12,8 +12,8 @@ use crate::model::{ColorName, ServiceName};
 use crate::telemetry::names::{
     ALL_DOWN_TRIES, BACKEND_FAULTS, BYTES, CONNECT_DURATION, CONNECT_FAILURES, CONNECT_RETRIES,
     CONNECTION_DURATION, CONNECTION_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED, CONNECTIONS_SPILLED, EJECTIONS,
-    FIRST_BYTE, Family, HEALTH_TRANSITIONS, RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS,
-    WEIGHT_ZERO_VIOLATIONS,
+    FIRST_BYTE, Family, HEALTH_TRANSITIONS, LANE_AMBIGUOUS, LANE_CONNECTIONS, LANE_FALLBACKS,
+    RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
 use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
 
@@ -76,6 +76,8 @@ pub struct ColorLive {
     first_byte: OnceLock<HistogramCell>,
     connection_duration: OnceLock<HistogramCell>,
     retry_budget_exhausted: OnceLock<CounterCell>,
+    lane_connections: OnceLock<CounterCell>,
+    lane_fallbacks: OnceLock<CounterCell>,
     closed: [OnceLock<CounterCell>; ClosedReason::COUNT],
     errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
     connect_failures: [OnceLock<CounterCell>; ErrorReason::COUNT],
@@ -98,6 +100,8 @@ impl ColorLive {
             first_byte: OnceLock::new(),
             connection_duration: OnceLock::new(),
             retry_budget_exhausted: OnceLock::new(),
+            lane_connections: OnceLock::new(),
+            lane_fallbacks: OnceLock::new(),
             closed: Default::default(),
             errors: Default::default(),
             connect_failures: Default::default(),
@@ -125,6 +129,16 @@ impl ColorLive {
     /// `retry_budget_exhausted_total`
     pub fn retry_budget_exhausted(&self) -> &AtomicU64 {
         self.retry_budget_exhausted.get_or_init(|| self.labels.counter(RETRY_BUDGET_EXHAUSTED, None))
+    }
+
+    /// `lane_connections_total`
+    pub fn lane_connections(&self) -> &AtomicU64 {
+        self.lane_connections.get_or_init(|| self.labels.counter(LANE_CONNECTIONS, None))
+    }
+
+    /// `lane_fallbacks_total`
+    pub fn lane_fallbacks(&self) -> &AtomicU64 {
+        self.lane_fallbacks.get_or_init(|| self.labels.counter(LANE_FALLBACKS, None))
     }
 
     /// `connections_closed_total{reason}`
@@ -198,13 +212,24 @@ impl ColorLive {
 pub struct PortLive {
     labels: Labels,
     errors: [OnceLock<CounterCell>; ErrorReason::COUNT],
+    lane_ambiguous: OnceLock<CounterCell>,
     /// What its connections may still cost in retries.
     pub retry_budget: RetryBudget,
 }
 
 impl PortLive {
     pub(super) fn new(labels: Labels) -> Self {
-        Self { labels, errors: Default::default(), retry_budget: RetryBudget::default() }
+        Self {
+            labels,
+            errors: Default::default(),
+            lane_ambiguous: OnceLock::new(),
+            retry_budget: RetryBudget::default(),
+        }
+    }
+
+    /// `lane_ambiguous_total{color="none"}`
+    pub fn lane_ambiguous(&self) -> &AtomicU64 {
+        self.lane_ambiguous.get_or_init(|| self.labels.counter(LANE_AMBIGUOUS, None))
     }
 
     /// `connection_errors_total{color="none",reason}`

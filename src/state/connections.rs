@@ -23,6 +23,8 @@ pub enum Why {
     Fallback,
     /// The client asked for this color by its preview name.
     Preview,
+    /// The client is an endpoint of a member of an open release, and this is the color of its side.
+    Lane,
 }
 
 impl Why {
@@ -30,7 +32,7 @@ impl Why {
     pub fn is_by_weight(self) -> bool {
         match self {
             Self::Weight | Self::Affinity | Self::Spill => true,
-            Self::Fallback | Self::Preview => false,
+            Self::Fallback | Self::Preview | Self::Lane => false,
         }
     }
 
@@ -42,6 +44,7 @@ impl Why {
             Self::Spill => "spill",
             Self::Fallback => "fallback",
             Self::Preview => "preview",
+            Self::Lane => "lane",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::snapshot::Snapshot;
-use crate::model::{Catalog, Service, ServiceName};
+use crate::model::{Catalog, LaneMode, Service, ServiceName};
 
 /// One difference, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub fn changes(before: &Catalog, after: &Catalog) -> Vec<Change> {
             (Some(_), None) => changes.push(Change(format!("{name}: removed"))),
             (Some(old), Some(new)) => service_changes(old, new, &mut changes),
             (None, None) => {}
+        }
+    }
+    for (name, new) in &after.apps {
+        let old = before.apps.get(name).map_or(LaneMode::Off, |old| old.lanes);
+        if old != new.lanes {
+            changes.push(Change(format!("app {name}: lanes {} -> {}", old.label(), new.lanes.label())));
         }
     }
     if before.settings != after.settings {
@@ -70,6 +76,10 @@ fn service_changes(old: &Service, new: &Service, changes: &mut Vec<Change>) {
     }
     if old.depends_on != new.depends_on {
         say("depends_on changed".to_owned());
+    }
+    if old.restrict_callers != new.restrict_callers {
+        let who = if new.restrict_callers { "only its callers may" } else { "not only its callers may" };
+        say(format!("{who} connect"));
     }
 }
 

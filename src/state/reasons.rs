@@ -17,6 +17,8 @@ pub enum ErrorReason {
     Other,
     /// The source is not in `allow_from`.
     NotAllowed,
+    /// The source is no endpoint of a service that depends on this one, and `restrict_callers` is set.
+    NotCaller,
     /// `[limits] max_connections` was reached.
     Limit,
     /// `max_connections` of the service was reached.
@@ -37,6 +39,8 @@ pub enum ErrorReason {
     Removed,
     /// Checks say that no endpoint works which may be tried.
     Down,
+    /// Nothing of the color of its lane served it, and `lanes` are `require`.
+    Lane,
     /// The client went away before a backend accepted.
     ClientGone,
 }
@@ -54,6 +58,7 @@ impl ErrorReason {
             Self::Resources => "resources",
             Self::Other => "other",
             Self::NotAllowed => "not_allowed",
+            Self::NotCaller => "not_a_caller",
             Self::Limit => "limit",
             Self::LimitService => "limit_service",
             Self::LimitColor => "limit_color",
@@ -64,6 +69,7 @@ impl ErrorReason {
             Self::NoWeight => "no_weight",
             Self::Removed => "removed",
             Self::Down => "down",
+            Self::Lane => "lane",
             Self::ClientGone => "client_gone",
         }
     }

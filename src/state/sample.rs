@@ -77,6 +77,21 @@ impl FirstBytes {
         self.counts.get(Self::bounds().len()).copied().unwrap_or(0)
     }
 
+    /// The time in seconds that a share of the values is within: between its bucket's bounds in proportion. The last
+    /// bound for what is over it, nothing when there are no values.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let wanted = self.total() as f64 * share;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (bound, count) in Self::bounds().iter().zip(&self.counts) {
+            let count = *count as f64;
+            if below + count >= wanted && count > 0.0 {
+                return Some(lower + (bound - lower) * ((wanted - below) / count));
+            }
+            (below, lower) = (below + count, *bound);
+        }
+        (self.total() > 0).then(|| Self::bounds().last().copied())?
+    }
+
     fn combine(&self, other: &Self, combine: fn(u64, u64) -> u64) -> Self {
         let of = |counts: &[u64], index| counts.get(index).copied().unwrap_or(0);
         let length = self.counts.len().max(other.counts.len());
@@ -109,7 +124,7 @@ impl Sample {
     }
 
     fn sum(service: &ServiceState, color: &ColorName, look: impl Fn(&ColorState) -> Self) -> Option<Self> {
-        let of_ports = service.ports.iter().filter_map(|port| port.colors.iter().find(|c| c.name == *color));
+        let of_ports = service.ports.iter().filter_map(|port| port.color(color));
         of_ports.map(look).reduce(|all, port| all.plus(&port))
     }
 
@@ -209,6 +224,21 @@ mod tests {
         assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "{bounds:?}");
         let mut counts = vec![0; bounds.len() + 1];
         counts[bounds.len()] = 4;
-        assert_eq!(FirstBytes { counts }.late(), 4);
+        let late = FirstBytes { counts };
+        assert_eq!((late.late(), late.quantile(0.5)), (4, Some(3.0)));
+    }
+
+    #[test]
+    fn a_quantile_lies_inside_its_bucket() {
+        let bounds = FirstBytes::bounds();
+        assert_eq!(FirstBytes::default().quantile(0.5), None);
+        let mut counts = vec![0; bounds.len() + 1];
+        (counts[3], counts[7]) = (50, 50);
+        let times = FirstBytes { counts };
+        let between = |low: usize, share| {
+            let time = times.quantile(share).unwrap();
+            bounds[low - 1] < time && time <= bounds[low]
+        };
+        assert!(between(3, 0.25) && between(3, 0.5) && between(7, 0.51) && between(7, 1.0));
     }
 }

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use super::answers::Answers;
 use super::color::{ColorLive, PortLive};
 use super::health::HealthState;
+use super::lanes::Inbound;
 use super::live::EndpointLive;
 use super::outlier::SuccessAt;
 use super::overrides::{Admission, ServiceOverrides};
@@ -52,6 +53,8 @@ pub struct ServiceState {
     pub ports: Vec<PortState>,
     /// What is set at run time; weights and admissions in `ports` have it in them already.
     pub overrides: ServiceOverrides,
+    /// Who calls it in a lane, and who may call it at all.
+    pub inbound: Inbound,
 }
 
 /// One port of a service: the unit that the split is exact for.
@@ -128,6 +131,11 @@ impl ColorState {
 }
 
 impl PortState {
+    /// The color of that name.
+    pub fn color(&self, name: &ColorName) -> Option<&ColorState> {
+        self.colors.iter().find(|color| color.name == *name)
+    }
+
     /// Whether every endpoint of every color with weight is down. Not so while all weights are 0: then nobody
     /// asks for one.
     pub fn is_down(&self) -> bool {

@@ -102,6 +102,21 @@ pub const CONNECTIONS_SPILLED: Family = counter(
     "teal_connections_spilled_total",
     "Connections that one color could not serve and another did, by spill or fallback.",
 );
+/// By service, port, color.
+pub const LANE_CONNECTIONS: Family = counter(
+    "teal_lane_connections_total",
+    "Connections that a color served as it is the side of their caller, outside the split.",
+);
+/// By service, port, color.
+pub const LANE_FALLBACKS: Family = counter(
+    "teal_lane_fallbacks_total",
+    "Connections that their lane's color could not serve and that were split by weight, by that color.",
+);
+/// By service, port.
+pub const LANE_AMBIGUOUS: Family = counter(
+    "teal_lane_ambiguous_total",
+    "Connections split by weight as their source is several services or colors, or this host; color is \"none\".",
+);
 /// By service, port, color, direction (in: towards the backend, out: towards the client).
 pub const BYTES: Family = counter(
     "teal_bytes_total",
@@ -331,6 +346,9 @@ pub const REMOVABLE: &[Family] = &[
     SOURCE_PORTS_USED,
     SOURCE_PORTS_LIMIT,
     CONNECTIONS_SPILLED,
+    LANE_CONNECTIONS,
+    LANE_FALLBACKS,
+    LANE_AMBIGUOUS,
     BYTES,
     CONNECT_DURATION,
     FIRST_BYTE,

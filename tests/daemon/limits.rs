@@ -48,6 +48,36 @@ fn each_limit_of_a_service_refuses_with_its_reason_and_a_reload_lifts_it() {
     assert_eq!(ask(vip), "blue");
 }
 
+#[test]
+fn restricted_services_admit_their_callers_and_testers_only() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    let caller = "127.0.77.2:9".parse().unwrap();
+    let with = |keys: &str, depends_on: &str| {
+        let services = [
+            service_with("a", keys, &[("blue", 1, blue)]),
+            service_with("b", depends_on, &[("blue", 1, caller)]),
+        ];
+        place.write("", &services);
+    };
+    let unchecked = "health = { kind = \"none\" }";
+    with("", unchecked);
+    let teal = place.start();
+    let vip = teal.vip("a");
+    assert_eq!(ask(vip), "blue");
+    with("restrict_callers = true", &format!("depends_on = [\"a\"]\n{unchecked}"));
+    place.reload_ok();
+    assert!(is_reset(vip));
+    assert_eq!(refused(&teal, "none", "not_a_caller"), Some(1));
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.77.2:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.connect(&vip.into()).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(std::io::read_to_string(TcpStream::from(socket)).unwrap(), "blue");
+    let preview = teal.color("a", "blue").preview;
+    assert_eq!(ask((preview, vip.port()).into()), "blue");
+}
+
 /// The daemon with so many descriptors.
 fn with_descriptors(place: &Place, count: u32) -> Command {
     let command = place.command();

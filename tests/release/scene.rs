@@ -108,7 +108,10 @@ pub fn release(dice: &mut Dice) -> Release {
         (service.name.clone(), weights.collect())
     });
     let weights = weights.collect();
-    let members = App { services: services.iter().map(|service| service.name.clone()).collect() };
+    let members = App {
+        services: services.iter().map(|service| service.name.clone()).collect(),
+        lanes: teal::model::LaneMode::Off,
+    };
     let mut catalog = testing::catalog(services);
     catalog.apps.insert(app, members);
     let world = World { catalog: &catalog, weights: &weights, pools: &pools, kept: &[], frozen: None };

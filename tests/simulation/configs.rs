@@ -5,20 +5,71 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use teal::model::testing::{color, service};
+use teal::model::testing::{catalog, color, service};
 use teal::model::{
-    ActiveCheck, Affinity, Balance, CheckKind, Color, ColorName, Endpoint, EndpointWeight, HealthCheck,
-    OnAllDown, OnColorDown, Outlier, Policy, Port, Service, Weight,
+    ActiveCheck, Affinity, App, AppName, Balance, Catalog, CheckKind, Color, ColorName, Endpoint,
+    EndpointWeight, HealthCheck, LaneMode, OnAllDown, OnColorDown, Outlier, Policy, Port, Service,
+    ServiceName, Weight,
 };
+use teal::state::release::{Member, Phase, Release};
+use teal::state::release_testing;
 
 use crate::dice::Dice;
 
+const APP: &str = "shop";
 const COLORS: [&str; 5] = ["amber", "blue", "cyan", "green", "red"];
 pub const PORTS: [u16; 2] = [80, 81];
 
-/// A backend; few, so that colors often share one.
-pub fn backend(dice: &mut Dice) -> IpAddr {
-    IpAddr::from([10, 0, 0, u8::try_from(1 + dice.below(6)).expect("small")])
+/// A backend. One service has few, so that its colors often share one; the other, which calls it, has some more, so that
+/// most are of one color. Two are of both.
+fn backend(dice: &mut Dice, service: &str) -> IpAddr {
+    let number = if service == "a" { 1 + dice.below(6) } else { 5 + dice.below(24) };
+    IpAddr::from([10, 0, 0, u8::try_from(number).expect("small")])
+}
+
+/// Somebody who connects: mostly a backend of one of these services.
+pub fn client<'s>(dice: &mut Dice, callers: impl Iterator<Item = &'s Service>) -> IpAddr {
+    let colors: Vec<_> = callers.flat_map(|service| &service.colors).collect();
+    if !colors.is_empty() && dice.chance(60) {
+        let color = *dice.pick(&colors);
+        return dice.pick(&color.endpoints).ip;
+    }
+    IpAddr::from([192, 0, 2, u8::try_from(dice.below(20)).expect("small")])
+}
+
+/// An app of these services with these lanes.
+pub fn catalog_of(services: &[Service], lanes: LaneMode) -> Catalog {
+    let mut catalog = catalog(services.to_vec());
+    let services = catalog.services.keys().cloned().collect();
+    catalog.apps.insert(AppName::parse(APP).expect("a name"), App { services, lanes });
+    catalog
+}
+
+/// What the app says.
+pub fn lane_mode(dice: &mut Dice) -> LaneMode {
+    match dice.below(10) {
+        0 => LaneMode::Off,
+        1..7 => LaneMode::Prefer,
+        _ => LaneMode::Require,
+    }
+}
+
+/// A release of most services that have two colors, between any two of them.
+pub fn release<'s>(dice: &mut Dice, services: impl Iterator<Item = &'s Service>) -> Release {
+    let mut release = release_testing::release(&[], Phase::Baking);
+    for service in services {
+        let from = dice.pick(&service.colors).name.clone();
+        let others: Vec<_> = service.colors.iter().filter(|color| color.name != from).collect();
+        if !others.is_empty() && dice.chance(90) {
+            let to = dice.pick(&others).name.clone();
+            let [member] = &release_testing::release(&[service.name.as_str()], Phase::Baking).members[..]
+            else {
+                unreachable!()
+            };
+            release.members.push(Member { from, to, ..member.clone() });
+        }
+    }
+    release
 }
 
 /// A weight: 0 often, round ones and small ones mostly.
@@ -33,10 +84,10 @@ pub fn weight(dice: &mut Dice) -> i64 {
     })
 }
 
-fn endpoints(dice: &mut Dice) -> Vec<Endpoint> {
+fn endpoints(dice: &mut Dice, service: &str) -> Vec<Endpoint> {
     let mut endpoints = Vec::<Endpoint>::new();
     for _ in 0..=dice.below(3) {
-        let ip = backend(dice);
+        let ip = backend(dice, service);
         if endpoints.iter().all(|endpoint| endpoint.ip != ip) {
             let weight = EndpointWeight::new(i64::from(dice.between(1, 3))).expect("a weight");
             endpoints.push(Endpoint { ip, port: None, weight });
@@ -45,10 +96,10 @@ fn endpoints(dice: &mut Dice) -> Vec<Endpoint> {
     endpoints
 }
 
-fn random_color(dice: &mut Dice, name: &str) -> Color {
+fn random_color(dice: &mut Dice, service: &str, name: &str) -> Color {
     let weight = weight(dice);
     let mut color = color(name, weight, &[SocketAddr::from(([10, 0, 0, 1], 1))]);
-    color.endpoints = endpoints(dice);
+    color.endpoints = endpoints(dice, service);
     color.max_connections = few(dice);
     color
 }
@@ -61,7 +112,7 @@ fn few(dice: &mut Dice) -> Option<NonZeroU32> {
 /// A service with some colors.
 pub fn random_service(dice: &mut Dice, name: &str) -> Service {
     let names = (0..=dice.below(4)).map(|_| *dice.pick(&COLORS)).collect::<std::collections::BTreeSet<_>>();
-    let colors = names.iter().map(|name| random_color(dice, name)).collect();
+    let colors = names.iter().map(|color| random_color(dice, name, color)).collect();
     let mut service = service(name, PORTS[0], colors);
     if dice.chance(40) {
         let port = Port { listen: PORTS[1], target: 10, name: None, expose: Vec::new() };
@@ -69,6 +120,10 @@ pub fn random_service(dice: &mut Dice, name: &str) -> Service {
     }
     service.policy = policy(dice);
     set_fallbacks(dice, &mut service);
+    let (other, calls) = if name == "a" { ("b", 20) } else { ("a", 80) };
+    if dice.chance(calls) {
+        service.depends_on.push(ServiceName::parse(other).expect("a name"));
+    }
     service
 }
 
@@ -116,7 +171,7 @@ pub fn edit(dice: &mut Dice, service: &mut Service) {
     let index = dice.index(service.colors.len());
     match dice.below(12) {
         0..4 => service.colors[index].weight = Weight::new(weight(dice)).expect("a weight"),
-        4..6 => service.colors[index].endpoints = endpoints(dice),
+        4..6 => service.colors[index].endpoints = endpoints(dice, service.name.as_str()),
         6 => service.colors[index].endpoints.reverse(),
         7 => set_fallbacks(dice, service),
         8 => service.policy = policy(dice),
@@ -130,7 +185,8 @@ pub fn edit(dice: &mut Dice, service: &mut Service) {
         _ => {
             let name = *dice.pick(&COLORS);
             if service.colors.iter().all(|color| color.name.as_str() != name) {
-                service.colors.push(random_color(dice, name));
+                let color = random_color(dice, service.name.as_str(), name);
+                service.colors.push(color);
                 service.colors.sort_by(|a, b| a.name.cmp(&b.name));
             }
         }

@@ -1,10 +1,11 @@
-//! A seeded simulation of everything that decides: random changes of snapshots, health, failing tries and
-//! picks, held after every step against a simple model of promises 1, 2, 5, 6 and 8.
+//! A seeded simulation of everything that decides: random changes of snapshots, releases that open and close, health,
+//! failing tries and picks, held after every step against a simple model of promises 1, 2, 5, 6 and 8.
 //!
 //! `TEAL_SEEDS` says how many seeds (10,000 when absent), `TEAL_SEED` which single one, with its steps.
 
 mod configs;
 mod dice;
+mod lanes;
 mod oracle;
 mod seeds;
 mod split;

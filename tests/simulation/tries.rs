@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use teal::model::{ColorName, OnAllDown, OnColorDown};
+use teal::model::{ColorName, LaneMode, OnAllDown, OnColorDown};
 use teal::proxy::attempt::Order;
 use teal::state::Why;
 
@@ -23,12 +23,18 @@ pub struct Tried {
 pub struct TripOracle {
     port: u16,
     preview: bool,
+    /// What the app says of lanes, while the connection is in one.
+    pub lane: Option<LaneMode>,
     chosen: ColorName,
     /// The color that is being tried, and whether it is the fallback.
     current: ColorName,
     is_fallback: bool,
     retries_left: u32,
     tried: Vec<(ColorName, SocketAddr)>,
+    /// Whether it left its lane while all weights were 0, so that nobody could be chosen.
+    is_refused: bool,
+    /// How many of them were in a lane that the connection has left for another color.
+    in_lane: usize,
     unanswered: Vec<(ColorName, SocketAddr)>,
     /// Colors that had nobody to try when others were tried.
     passed: BTreeSet<ColorName>,
@@ -38,15 +44,18 @@ pub struct TripOracle {
 type Now<'a> = (&'a ServiceOracle, &'a Busy);
 
 impl TripOracle {
-    pub fn new((port, chosen): (u16, &ColorName), preview: bool, retries: u32) -> Self {
+    pub fn new((port, chosen): (u16, &ColorName), why: Why, mode: LaneMode, retries: u32) -> Self {
         Self {
             port,
-            preview,
+            preview: why == Why::Preview,
+            lane: (why == Why::Lane).then_some(mode),
             chosen: chosen.clone(),
             current: chosen.clone(),
             is_fallback: false,
             retries_left: retries,
             tried: Vec::new(),
+            is_refused: false,
+            in_lane: 0,
             unanswered: Vec::new(),
             passed: BTreeSet::new(),
             trust: Trust::Checks,
@@ -78,31 +87,65 @@ impl TripOracle {
         service.candidates((self.port, color), (busy, trust), is_tried)
     }
 
+    /// Whether the connection has one color and no other.
+    fn is_alone(&self) -> bool {
+        self.preview || self.lane.is_some()
+    }
+
+    /// The connection left its lane, which leads to `lane` now, and was split to `chosen`.
+    pub fn leave_lane(&mut self, now: Now<'_>, lane: Option<&ColorName>, chosen: &ColorName) {
+        if lane == Some(&self.chosen) {
+            let own = self.own(now);
+            assert_eq!(self.lane, Some(LaneMode::Prefer), "it has its lane, and was split");
+            assert!(own.is_empty(), "it was split while {own:?} are left at the end of its lane");
+        }
+        self.is_refused = now.0.weighted().is_empty();
+        self.in_lane = if *chosen == self.chosen { 0 } else { self.tried.len() };
+        (self.lane, self.trust) = (None, Trust::Checks);
+        (self.chosen, self.current) = (chosen.clone(), chosen.clone());
+        self.unanswered.clear();
+        self.passed.clear();
+    }
+
+    /// The connection is still in its lane, which leads to `lane` now.
+    pub fn stay_in_lane(&self, lane: Option<&ColorName>, is_tried: bool) {
+        assert_eq!(lane, Some(&self.chosen), "promise 2: it stays in a lane that it has no more");
+        let is_required = self.lane == Some(LaneMode::Require);
+        assert!(is_tried || is_required, "promise 6: refused, and the split was not asked");
+    }
+
     /// Whether somebody said that this color may have the connection although it has weight 0.
     fn may_have_zero(&self, service: &ServiceOracle, color: &ColorName, why: Why) -> bool {
         let fallback = service.color(&self.chosen).and_then(|chosen| chosen.fallback.as_ref());
         match why {
             Why::Preview => self.preview && *color == self.chosen,
             Why::Fallback => fallback == Some(color),
+            Why::Lane => self.lane.is_some() && *color == self.chosen,
             Why::Weight | Why::Affinity | Why::Spill => false,
         }
     }
 
     /// The same for the color that is being tried.
     fn may_have_current(&self, service: &ServiceOracle) -> bool {
-        let why = if self.is_fallback { Why::Fallback } else { Why::Preview };
+        let why = match (self.is_fallback, self.lane) {
+            (true, _) => Why::Fallback,
+            (false, Some(_)) => Why::Lane,
+            (false, None) => Why::Preview,
+        };
         self.may_have_zero(service, &self.current, why)
     }
 
     /// Judges a try.
     pub fn judge(&mut self, now: Now<'_>, next: &Tried) {
+        assert!(!self.is_refused, "promise 2: {next:?} although all weights are 0");
         let (service, busy) = now;
         let zero = service.weight(&next.color) == 0;
         assert!(
             !zero || self.may_have_zero(service, &next.color, next.why),
             "promise 2: {next:?} reaches a color of weight 0"
         );
-        assert!(!self.preview || next.color == self.chosen, "a preview name leads to {next:?}");
+        assert!(!self.is_alone() || next.color == self.chosen, "a preview name or a lane leads to {next:?}");
+        assert_eq!(next.why == Why::Lane, self.lane.is_some(), "{next:?}");
         let key = (self.port, next.color.clone(), next.address);
         assert!(service.facts.contains_key(&key), "promise 6: {next:?} is not in the current snapshot");
         let is_disabled = service.disabled.contains(&(next.color.clone(), next.address));
@@ -153,8 +196,10 @@ impl TripOracle {
     /// Whether everything that could serve the connection is down, and nothing of it was tried.
     fn may_try_all(&self, service: &ServiceOracle) -> bool {
         let fallback = self.is_fallback.then_some(&self.current);
-        let is_first = self.tried.iter().all(|(color, _)| Some(color) == fallback);
-        let is_all_down = if self.preview {
+        let is_first = self.tried[self.in_lane..].iter().all(|(color, _)| Some(color) == fallback);
+        let is_all_down = if self.lane == Some(LaneMode::Prefer) {
+            false
+        } else if self.is_alone() {
             service.config.policy.on_all_down == OnAllDown::Try && service.is_down(self.port, &self.chosen)
         } else {
             service.tries_all(self.port)
@@ -174,7 +219,7 @@ impl TripOracle {
             Why::Fallback => weighted.filter(|color| *color != next.color).collect(),
             Why::Spill => weighted.take_while(|color| *color != next.color).collect(),
             // Its own color once more: there was nobody to try when it came.
-            Why::Weight | Why::Affinity | Why::Preview => Vec::new(),
+            Why::Weight | Why::Affinity | Why::Preview | Why::Lane => Vec::new(),
         };
         let (is_spill, is_fallback) = (next.why == Why::Spill, next.why == Why::Fallback);
         assert_eq!(next.color != self.chosen, is_spill || is_fallback, "promise 6: {next:?}");
@@ -212,6 +257,9 @@ impl TripOracle {
 
     /// Judges that nobody is tried any more.
     pub fn judge_end(&self, now: Now<'_>) {
+        if self.is_refused {
+            return;
+        }
         let left = self.left(now);
         assert!(left.is_empty(), "promise 6: refused while {left:?} are left");
         let (service, busy) = now;
@@ -247,7 +295,7 @@ impl TripOracle {
         }
         let service = now.0;
         let all_down = self.trust == Trust::Checks && self.may_try_all(service);
-        if self.preview {
+        if self.is_alone() {
             return if all_down { self.candidates(now, &self.chosen, Trust::Nobody) } else { Vec::new() };
         }
         let untried: Vec<_> = service.weighted().into_iter().filter(|color| !self.has_tried(color)).collect();

@@ -17,12 +17,15 @@ use teal::proxy::decide::Course;
 use teal::proxy::{Route, Via};
 use teal::state::build::{Addresses, Parts, build_with, override_again};
 use teal::state::order::{Address, Wish, plan};
+use teal::state::releases::Releases;
 use teal::state::{
-    Actor, Admission, Answers, Cause, EndpointLive, ErrorReason, HealthState, Live, Overrides, Snapshot,
+    Actor, Admission, Answers, Cause, EndpointLive, ErrorReason, HealthState, Lane, Live, Overrides,
+    Snapshot, Why,
 };
 
-use crate::configs::{self, edit, random_service};
+use crate::configs::{self, catalog_of, client, edit, lane_mode, random_service, release};
 use crate::dice::Dice;
+use crate::lanes::LaneOracle;
 use crate::oracle::{Busy, Health, Key, ServiceOracle};
 use crate::tries::{Tried, TripOracle};
 
@@ -35,6 +38,7 @@ const OPEN_MAX: usize = 6;
 struct Trip {
     /// Counts connections, for the log.
     id: usize,
+    client: IpAddr,
     service: ServiceName,
     port: u16,
     course: Course,
@@ -57,6 +61,7 @@ pub struct World {
     answers: Arc<Answers>,
     overrides: Overrides,
     snapshot: Arc<Snapshot>,
+    lanes: LaneOracle,
     asked: HashMap<Question, Vec<Target>>,
     oracles: BTreeMap<ServiceName, ServiceOracle>,
     /// Everything that was known of endpoints, while somebody holds on to it.
@@ -72,6 +77,7 @@ pub struct World {
 
 fn build(
     parts: (&[Service], &Arc<Answers>, &Live, usize),
+    lanes: &LaneOracle,
     overrides: &Overrides,
     before: Option<&Snapshot>,
 ) -> Snapshot {
@@ -81,24 +87,34 @@ fn build(
         (service.name.clone(), Addresses { vip: Ipv4Addr::new(127, 80, 0, 1), previews })
     };
     let addresses = services.iter().map(addresses).collect();
-    let catalog = Arc::new(catalog(services.to_vec()));
-    let answers = Arc::clone(answers);
+    let catalog = Arc::new(catalog_of(services, lanes.mode));
+    let (answers, releases) = (Arc::clone(answers), open(lanes));
     build_with(
-        &Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live, rotation },
+        &Parts { catalog, addresses: &addresses, answers, live, rotation, releases },
         overrides,
         before,
     )
 }
 
+fn open(lanes: &LaneOracle) -> Arc<Releases> {
+    let mut releases = Releases::default();
+    lanes.open.iter().for_each(|release| releases.note(release.clone()));
+    Arc::new(releases)
+}
+
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let services: Vec<_> =
-            ["a", "b"][..=dice.index(2)].iter().map(|name| random_service(&mut dice, name)).collect();
+        let names = &["a", "b"][usize::from(dice.chance(20))..];
+        let services: Vec<_> = names.iter().map(|name| random_service(&mut dice, name)).collect();
         let (live, rotation) = (Live::default(), dice.index(7));
         let answers = Answers::build(&catalog(Vec::new()), &BTreeMap::new(), 1);
         let overrides = Overrides::default();
-        let snapshot = Arc::new(build((&services, &answers, &live, rotation), &overrides, None));
+        let lanes = LaneOracle {
+            mode: lane_mode(&mut dice),
+            open: dice.chance(50).then(|| release(&mut dice, services.iter())),
+        };
+        let snapshot = Arc::new(build((&services, &answers, &live, rotation), &lanes, &overrides, None));
         let oracles = services.into_iter().map(|service| (service.name.clone(), ServiceOracle::new(service)));
         let asked = questions(&snapshot);
         let mut world = Self {
@@ -116,6 +132,7 @@ impl World {
             answers,
             overrides,
             snapshot,
+            lanes,
             asked,
         };
         world.learn();
@@ -131,7 +148,8 @@ impl World {
             66..82 => self.check(),
             82..87 => self.pass_time(),
             87..92 => self.reload(),
-            92..98 => self.change(),
+            92..96 => self.change(),
+            96..99 => self.release(),
             _ => self.live.sweep(),
         }
         self.compare();
@@ -189,33 +207,43 @@ impl World {
     }
 
     fn arrive_at(&mut self, (service, port): (&ServiceName, u16), via: &Via) {
-        let client = IpAddr::from([192, 0, 2, u8::try_from(self.dice.below(20)).expect("small")]);
+        let others = self.oracles.iter().filter(|(name, _)| *name != service);
+        let client = client(&mut self.dice, others.map(|(_, oracle)| &oracle.config));
+        let is_preview = matches!(via, Via::Preview(_));
+        let lane = self.lanes.color(&self.oracles, client, service).filter(|_| !is_preview);
         let state = Arc::clone(&self.snapshot.services[service]);
         let route = Route { service: service.clone(), port, via: via.clone() };
         let oracle = self.oracles.get_mut(service).expect("there is one for each");
         let retries = oracle.config.policy.retries;
-        let course = Course::begin(&route, state.port(port).expect("ports stay"), client, retries);
+        let given = state.inbound.lanes.as_ref().map_or(Lane::None, |lanes| lanes.lane(client));
+        let given = if let Lane::Color(color) = given { Some(color) } else { None };
+        let course = Course::begin(&route, state.port(port).expect("ports stay"), (client, given), retries);
         let course = match course {
             Ok(course) => course,
             Err(reason) => {
                 assert_eq!(reason, ErrorReason::NoWeight, "promise 8");
-                assert!(oracle.weighted().is_empty(), "promise 6: refused, and a color has weight");
+                let is_right = oracle.weighted().is_empty() && lane.is_none();
+                assert!(is_right, "promise 6: refused, and a color has weight or a lane");
                 return;
             }
         };
-        let preview = matches!(via, Via::Preview(_));
-        if !preview {
+        if let Some(lane) = &lane {
+            assert_eq!((course.chosen(), course.chosen_why()), (lane, Why::Lane));
+        } else if !is_preview {
             let has_weight = oracle.weight(course.chosen()) > 0;
             assert!(has_weight, "promise 2: {} has weight 0", course.chosen());
             if state.service.policy.affinity == teal::model::Affinity::None {
                 oracle.splits.get_mut(&port).expect("one a port").decided(course.chosen());
             }
         }
-        let trip = TripOracle::new((port, course.chosen()), preview, retries);
+        let why = course.chosen_why();
+        let trip = TripOracle::new((port, course.chosen()), why, self.lanes.mode, retries);
         self.arrived += 1;
         let id = self.arrived;
-        self.log.push(format!("{id}: {service}:{port} {via:?} from {client}: {}", course.chosen()));
-        self.trips.push(Trip { id, service: service.clone(), port, course, oracle: trip, attempt: None });
+        self.log
+            .push(format!("{id}: {service}:{port} {via:?} from {client}: {} by {why:?}", course.chosen()));
+        let service = service.clone();
+        self.trips.push(Trip { id, client, service, port, course, oracle: trip, attempt: None });
         self.next(self.trips.len() - 1);
         while self.trips.len() > TRIPS_MAX {
             self.serve(0);
@@ -227,8 +255,11 @@ impl World {
         self.trips[index].attempt = None;
         let busy = self.busy(&self.trips[index].service);
         let trip = &mut self.trips[index];
+        let attempt = trip.course.next(&self.snapshot.services[&trip.service]);
+        self.judge_lane(index, &busy, attempt.is_some());
+        let trip = &mut self.trips[index];
         let now = (&self.oracles[&trip.service], &busy);
-        let Some(attempt) = trip.course.next(&self.snapshot.services[&trip.service]) else {
+        let Some(attempt) = attempt else {
             self.log.push(format!("{}: nobody is left", trip.id));
             trip.oracle.judge_end(now);
             self.trips.swap_remove(index);
@@ -241,6 +272,24 @@ impl World {
         let tries_max = 2 * (now.0.config.policy.retries + 5) as usize + 20;
         assert!(trip.oracle.tries() <= tries_max, "promise 8: {} tries", trip.oracle.tries());
         trip.attempt = Some(attempt);
+    }
+
+    /// Whether a connection is in its lane as long as it may be, and is split once when it leaves it.
+    fn judge_lane(&mut self, index: usize, busy: &Busy, is_tried: bool) {
+        let Trip { client, service, port, course, oracle: trip, .. } = &mut self.trips[index];
+        if trip.lane.is_none() {
+            return;
+        }
+        let lane = self.lanes.color(&self.oracles, *client, service);
+        trip.lane = Some(self.lanes.mode);
+        if course.chosen_why() == Why::Lane {
+            return trip.stay_in_lane(lane.as_ref(), is_tried);
+        }
+        trip.leave_lane((&self.oracles[service], busy), lane.as_ref(), course.chosen());
+        let oracle = self.oracles.get_mut(service).expect("there is one for each");
+        if course.chosen_why() == Why::Weight && !oracle.weighted().is_empty() {
+            oracle.splits.get_mut(port).expect("one a port").decided(course.chosen());
+        }
     }
 
     fn go_on(&mut self) {
@@ -413,8 +462,12 @@ impl World {
             };
             self.oracles.get_mut(&config.name).expect("services stay").reload(config.clone(), is_kept);
         }
+        if self.dice.chance(20) {
+            self.lanes.mode = lane_mode(&mut self.dice);
+            self.log.push(format!("lanes: {:?}", self.lanes.mode));
+        }
         let parts = (services.as_slice(), &self.answers, &self.live, self.rotation);
-        let next = build(parts, &self.overrides, Some(&self.snapshot));
+        let next = build(parts, &self.lanes, &self.overrides, Some(&self.snapshot));
         self.swap(next);
     }
 
@@ -424,9 +477,24 @@ impl World {
         self.log.push(format!("{wish:?}"));
         let edits = plan(&[wish], &self.snapshot.catalog, &self.overrides).expect("it names what there is");
         self.overrides.apply(&edits, &Self::cause());
-        let next =
-            override_again(&self.snapshot, (&self.overrides, &Arc::default()), &self.live, self.rotation);
+        self.override_again();
+    }
+
+    fn override_again(&mut self) {
+        let releases = open(&self.lanes);
+        let next = override_again(&self.snapshot, (&self.overrides, &releases), &self.live, self.rotation);
         self.swap(next);
+    }
+
+    /// A release opens, or the open one closes.
+    fn release(&mut self) {
+        let services = self.oracles.values().map(|oracle| &oracle.config);
+        self.lanes.open = match self.lanes.open {
+            None => Some(release(&mut self.dice, services)),
+            Some(_) => None,
+        };
+        self.log.push(format!("release: {:?}", self.lanes.open));
+        self.override_again();
     }
 
     fn wish(&mut self, service: ServiceName) -> Wish {

@@ -84,6 +84,7 @@ pub fn service(name: &str, ports: &[(u16, &str)]) -> Arc<Service> {
         ports: ports.iter().map(port).collect(),
         colors: vec![color("blue"), color("green")],
         depends_on: Vec::new(),
+        restrict_callers: false,
         policy: teal::model::testing::policy(),
     })
 }

@@ -18,6 +18,8 @@ use teal::model::{Catalog, Color, HostNetworks, Service};
 use teal::net::Workers;
 use teal::proxy::{Plane, Shared, wanted};
 use teal::state::build::{Addresses, Parts, build};
+use teal::state::release::Release;
+use teal::state::releases::Releases;
 use teal::state::{Answers, ClosedReason, ColorState, ErrorReason, Live, Snapshot, SnapshotCell};
 
 /// Nothing that works takes this long.
@@ -82,7 +84,18 @@ impl House {
     }
 
     pub fn apply_catalog(&self, catalog: Catalog) {
-        let next = Arc::new(self.successor(catalog));
+        self.store(self.successor(catalog));
+    }
+
+    /// The same, with this release.
+    pub fn apply_release(&self, catalog: Catalog, release: Release) {
+        let mut releases = Releases::default();
+        releases.note(release);
+        self.store(self.successor_with(catalog, Arc::new(releases)));
+    }
+
+    fn store(&self, next: Snapshot) {
+        let next = Arc::new(next);
         let prepared = self.block_on(self.plane.prepare(wanted(&next))).unwrap();
         self.snapshot.store(Arc::clone(&next));
         self.plane.commit(prepared, &next).unwrap();
@@ -90,18 +103,17 @@ impl House {
 
     /// The snapshot that would follow with this catalog.
     pub fn successor(&self, catalog: Catalog) -> Snapshot {
+        let releases = Arc::clone(&self.snapshot.load().releases);
+        self.successor_with(catalog, releases)
+    }
+
+    fn successor_with(&self, catalog: Catalog, releases: Arc<Releases>) -> Snapshot {
         let addresses = catalog.services.iter().map(|(name, service)| (name.clone(), addresses(service)));
         let addresses = addresses.collect();
         let answers = Answers::build(&catalog, &addresses, 1);
         let catalog = Arc::new(catalog);
-        let parts = Parts {
-            catalog,
-            addresses: &addresses,
-            answers,
-            releases: Arc::default(),
-            live: &self.live,
-            rotation: 0,
-        };
+        let (addresses, live) = (&addresses, &*self.live);
+        let parts = Parts { catalog, addresses, answers, live, rotation: 0, releases };
         build(&parts, Some(&self.snapshot.load()))
     }
 
@@ -140,8 +152,13 @@ impl House {
     }
 
     fn bound(&self, ip: &dyn Fn(&teal::state::ServiceState) -> Ipv4Addr) -> SocketAddr {
+        self.bound_of("a", ip)
+    }
+
+    /// Where an address of a service is really bound.
+    pub fn bound_of(&self, service: &str, ip: &dyn Fn(&teal::state::ServiceState) -> Ipv4Addr) -> SocketAddr {
         let snapshot = self.snapshot.load();
-        let state = &snapshot.services["a"];
+        let state = &snapshot.services[service];
         self.plane.bound()[&SocketAddr::from((ip(state), state.ports[0].port.listen))]
     }
 
@@ -206,9 +223,14 @@ pub struct Backend {
 
 impl Backend {
     pub fn new(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST, serve)
+    }
+
+    /// The same at this address of the host.
+    pub fn at(ip: Ipv4Addr, serve: impl Fn(TcpStream) + Clone + Send + 'static) -> Self {
         // Not TcpListener::bind: many tests at once overflow its queue, and a dropped SYN costs a second.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
         socket.listen(4096).unwrap();
         let listener = TcpListener::from(socket);
         let address = listener.local_addr().unwrap();
@@ -304,11 +326,16 @@ pub fn ask(address: SocketAddr) -> String {
 
 /// As a client with this address of the host.
 pub fn ask_from(source: Ipv4Addr, address: SocketAddr) -> String {
+    read_all(&mut connect_from(source, address).unwrap())
+}
+
+/// Connects as a client with this address of the host.
+pub fn connect_from(source: Ipv4Addr, address: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    socket.connect(&address.into()).unwrap();
-    read_all(&mut TcpStream::from(socket))
+    socket.connect(&address.into())?;
+    Ok(TcpStream::from(socket))
 }
 
 /// Fails unless the connection ends by RST; returns how many bytes came before.
@@ -327,7 +354,16 @@ pub fn read_until_reset(stream: &mut TcpStream) -> usize {
 
 /// Fails unless the connection is reset at once; that may be so quick that connecting itself says so.
 pub fn assert_refused(address: SocketAddr) {
-    match TcpStream::connect(address) {
+    assert_reset(TcpStream::connect(address));
+}
+
+/// The same for a client with this address of the host.
+pub fn assert_refused_from(source: Ipv4Addr, address: SocketAddr) {
+    assert_reset(connect_from(source, address));
+}
+
+fn assert_reset(connected: std::io::Result<TcpStream>) {
+    match connected {
         Ok(mut stream) => {
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
             assert_eq!(read_until_reset(&mut stream), 0);

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::super::diagnostic::{Diagnostic, Findings, quote};
 use super::super::draft::{Draft, Owner, ServiceDraft};
 use super::super::source::Place;
-use crate::model::Weight;
+use crate::model::{LaneMode, Weight};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for service in &draft.services {
@@ -13,6 +13,44 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     }
     warn_of_unreachable_vips(draft, findings);
     warn_of_cycles(draft, findings);
+    warn_of_callers(draft, findings);
+}
+
+/// What `depends_on` says nothing for: a service that only callers may reach, lanes between members.
+fn warn_of_callers(draft: &Draft, findings: &mut Findings) {
+    let called: HashSet<_> =
+        draft.services.iter().flat_map(|s| &s.depends_on).map(|name| &name.value).collect();
+    for service in &draft.services {
+        let restrict = service.restrict_callers.filter(|restrict| restrict.value);
+        if let Some(restrict) = restrict.filter(|_| !called.contains(&service.name.value)) {
+            let name = service.name.value.as_str();
+            let title = format!("nobody may connect to service {}", quote(name));
+            findings.push(
+                Diagnostic::warning(title, restrict.place, "no service lists it in `depends_on`").help(
+                    format!(
+                        "Write `depends_on = [\"{name}\"]` in the services that call it, or leave \
+                     `restrict_callers` out."
+                    ),
+                ),
+            );
+        }
+    }
+    for app in &draft.apps {
+        let Some(lanes) = app.lanes.filter(|lanes| lanes.value != LaneMode::Off) else { continue };
+        let members: HashSet<_> = app.services.iter().map(|name| &name.value).collect();
+        let mut of_members = draft.services.iter().filter(|service| members.contains(&service.name.value));
+        if !of_members.any(|caller| caller.depends_on.iter().any(|called| members.contains(&called.value))) {
+            let title = format!(
+                "app {} has lanes between services of which none calls another",
+                quote(app.name.value.as_str())
+            );
+            findings.push(
+                Diagnostic::warning(title, lanes.place, "no member lists another one in `depends_on`").help(
+                    "Write `depends_on` in the members that call others, for example `depends_on = [\"servicea\"]`.",
+                ),
+            );
+        }
+    }
 }
 
 fn all_weights_zero(service: &ServiceDraft) -> Option<Diagnostic> {

@@ -62,15 +62,16 @@ pub fn compare(judgement: &Judgement, new: &FirstBytes, old: &FirstBytes) -> Opt
     let (index, allowed) = best.map_or(shown, |(_, index, allowed)| (index, allowed));
     let evidence =
         if logarithms.is_empty() { 0.0 } else { mean(logarithms.iter().copied(), bounds.len()).max(0.0) };
+    let time = |values: &FirstBytes, share| rounded(values.quantile(share).unwrap_or_default());
     Some(Slower {
         evidence,
         new: Share::new(new_over[allowed], new_total),
         old: Share::new(old_over[index], old_total),
         times: FirstByteTimes {
-            new_p50: rounded(quantile(new, 0.5)),
-            old_p50: rounded(quantile(old, 0.5)),
-            new_p95: rounded(quantile(new, 0.95)),
-            old_p95: rounded(quantile(old, 0.95)),
+            new_p50: time(new, 0.5),
+            old_p50: time(old, 0.5),
+            new_p95: time(new, 0.95),
+            old_p95: time(old, 0.95),
             new_over: rounded(bounds[allowed]),
             old_over: rounded(bounds[index]),
         },
@@ -86,22 +87,6 @@ fn over(values: &FirstBytes) -> Vec<u64> {
         left
     });
     over.collect()
-}
-
-/// The time that a share of the values is within: between its bucket's bounds in proportion. The last bound for
-/// what is over it.
-fn quantile(values: &FirstBytes, share: f64) -> f64 {
-    let bounds = FirstBytes::bounds();
-    let wanted = values.total() as f64 * share;
-    let (mut below, mut lower) = (0.0, 0.0);
-    for (bound, count) in bounds.iter().zip(&values.counts) {
-        let count = *count as f64;
-        if below + count >= wanted && count > 0.0 {
-            return lower + (bound - lower) * ((wanted - below) / count);
-        }
-        (below, lower) = (below + count, *bound);
-    }
-    bounds[bounds.len() - 1]
 }
 
 #[cfg(test)]

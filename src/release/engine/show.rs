@@ -7,7 +7,7 @@ use super::facts::{draining_left, pool};
 use super::{Engine, Refused, unix_seconds};
 use crate::model::release::Percent;
 use crate::model::{ColorName, ServiceName};
-use crate::release::analysis::{FirstBytes, Sample};
+use crate::release::analysis::Sample;
 use crate::release::machine::PoolFacts;
 use crate::release::plan::Plan;
 use crate::release::report::{
@@ -167,25 +167,12 @@ fn side(
         endpoints: pool.all,
         tried: own.tried,
         failed_share: share(own.failures().min(own.tried), own.tried),
-        first_byte_p95_seconds: p95(&own.first_byte),
+        first_byte_p95_seconds: own.first_byte.quantile(0.95),
     }
 }
 
 fn share(part: u64, of: u64) -> Option<f64> {
     (of > 0).then(|| part as f64 / of as f64)
-}
-
-/// The upper bound of the bucket that 95 of 100 are in or below; the last bound for longer ones.
-fn p95(times: &FirstBytes) -> Option<f64> {
-    let total = times.total();
-    let wanted = (total * 95).div_ceil(100);
-    let mut seen = 0;
-    let index = times.counts.iter().position(|count| {
-        seen += count;
-        seen >= wanted
-    });
-    let bounds = FirstBytes::bounds();
-    (total > 0).then(|| index.and_then(|index| bounds.get(index)).or(bounds.last()).copied())?
 }
 
 fn ending_word(ending: Ending) -> &'static str {

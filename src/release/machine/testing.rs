@@ -58,6 +58,7 @@ fn release() -> Release {
         ending: None,
         entered: 0,
         epoch: 0,
+        decided: String::new(),
     }
 }
 

@@ -48,7 +48,7 @@ impl Stand {
         let mut catalog = testing::catalog(vec![web, api, db]);
         let shop = AppName::parse("shop").unwrap();
         let services = vec![service("web"), service("api"), service("db")];
-        catalog.apps.insert(shop.clone(), App { services });
+        catalog.apps.insert(shop.clone(), App { services, lanes: crate::model::LaneMode::Off });
         let spec = ReleaseSpec { to: Some(color("green")), ..ReleaseSpec::by_default(shop) };
         let weights = BTreeMap::new();
         Self { catalog, weights, pools: pools.into(), kept: Vec::new(), frozen: None, spec }
