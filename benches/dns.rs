@@ -11,6 +11,8 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use teal::dns::{Asked, Scope, Source, Transport, Verdict, answer};
 use teal::state::answers::Answers;
 
+/// Names that are asked for in turn, however many there are.
+const NAMES: usize = 100;
 const A: u16 = 1;
 const SOA: u16 = 6;
 const PTR: u16 = 12;
@@ -72,6 +74,18 @@ fn benches(criterion: &mut Criterion) {
                 bencher.iter(|| answer(black_box(packet), asked, &answers, &mut out));
             });
         }
+    }
+    for services in [100, 10_000] {
+        let example = catalog::example(services);
+        let answers = Answers::build(&example.catalog, &example.addresses, 1);
+        let queries: Vec<Vec<u8>> =
+            (0..NAMES).map(|index| query(&format!("service{index}.local"), A, opt)).collect();
+        let mut next = queries.iter().cycle();
+        let mut out = Vec::with_capacity(4096);
+        group.bench_function(BenchmarkId::new("a_of_100_names", services), |bencher| {
+            bencher
+                .iter(|| answer(black_box(next.next().expect("it has no end")), asked, &answers, &mut out));
+        });
     }
     group.finish();
 

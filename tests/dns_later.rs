@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use server::*;
 use support::*;
+use teal::dns::cache::Kept as KeptAnswer;
 use teal::dns::tcp::Limits;
 use teal::dns::{Forward, Outside, Rcode, Scope, WayBack, bind};
 use tokio::io::AsyncWriteExt;
@@ -31,7 +32,7 @@ impl Forward for Kept {
         None
     }
 
-    fn kept_for(&self, _: &Outside<'_>) -> Option<u32> {
+    fn kept(&self, _: &Outside<'_>) -> Option<KeptAnswer> {
         None
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use support::*;
-use teal::dns::{Scope, Verdict};
+use teal::dns::{Scope, Verdict, answer};
 use teal::model::{RecordData, RecordName};
 use teal::state::Answers;
 
@@ -148,9 +148,28 @@ fn rfc6604_3_the_rcode_is_about_the_last_name() {
 }
 
 #[test]
-fn rfc1034_4_3_2_an_alias_of_a_name_outside_is_given_alone() {
-    check("outside.local", A, "NoError aa rd ra | an outside.local. 30 CNAME www.example.org.");
-    check("corp.svc.internal", A, "NoError aa rd ra | an corp.svc.internal. 30 CNAME dc1.corp.local.");
+fn rfc1034_4_3_2_an_alias_of_a_name_outside_is_given_alone_where_nobody_is_asked() {
+    let alone = |name, target| format!("NoError aa ra | an {name}. 30 CNAME {target}.");
+    for (name, target) in [("outside.local", "www.example.org"), ("corp.svc.internal", "dc1.corp.local")] {
+        let without_rd = Query::new(name, A).flags(0);
+        assert_eq!(without_rd.ask(&answers(), UDP).line(), alone(name, target));
+    }
+}
+
+#[test]
+fn what_an_alias_leads_to_is_asked_elsewhere_and_the_alias_is_the_begin_of_the_reply() {
+    for (name, domain) in [("outside.local", None), ("corp.svc.internal", Some(0))] {
+        let mut begin = Vec::new();
+        let verdict = answer(&Query::new(name, A).opt(1232).bytes(), UDP, &answers(), &mut begin);
+        assert_eq!(verdict, Verdict::Forward(domain), "{name}");
+        let begin = Reply::parse(begin, verdict);
+        assert!(
+            begin.line().starts_with(&format!("NoError rd ra | an {name}. 30 CNAME ")),
+            "{}",
+            begin.line()
+        );
+        assert_eq!((begin.message.answers.len(), begin.message.edns), (1, None));
+    }
 }
 
 #[test]
@@ -246,7 +265,7 @@ fn rfc6761_6_2_rfc6762_22_1_rfc8375_4_names_of_sites_do_not_leave() {
 }
 
 fn verdict(answers: &Answers, name: &str, kind: u16) -> Verdict {
-    teal::dns::answer(&Query::new(name, kind).bytes(), UDP, answers, &mut Vec::new())
+    answer(&Query::new(name, kind).bytes(), UDP, answers, &mut Vec::new())
 }
 
 const ZEROS: &str = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0";

@@ -48,7 +48,7 @@ fn main() {
     let mut failures = Vec::new();
     let mut figures: BTreeMap<(Work, Kind), Vec<f64>> = BTreeMap::new();
     // What upstreams are asked at lives as long as the run.
-    let outside = Server::outside().map_err(|reason| failures.push(reason)).ok();
+    let outside = Server::outside(&cores).map_err(|reason| failures.push(reason)).ok();
     for work in works.iter().copied() {
         let mut running = Vec::new();
         for kind in work.servers() {

@@ -59,11 +59,13 @@ pub struct Server {
 
 impl Server {
     /// The outside: a server of its own zone, on the core of the load.
-    pub fn outside() -> Result<Self, String> {
+    pub fn outside(cores: &Cores) -> Result<Self, String> {
         let names = (0..OUTSIDE_NAMES).map(|index| format!("name{index}"));
         let (folder, port) = (temporary()?, free_port()?);
         let command = knotd(folder.path(), port, &zone_file("example", names))?;
-        spawn(Kind::Knotd, command, (folder, port), "name0.example")
+        let server = spawn(Kind::Knotd, command, (folder, port), "name0.example")?;
+        server.pin(cores.load);
+        Ok(server)
     }
 
     /// Starts one on its core and waits until it answers. The error says why it cannot be had.
@@ -83,7 +85,14 @@ impl Server {
             Kind::Unbound => unbound(folder.path(), port, upstream),
         }?;
         let name = if upstream.is_some() { "name0.example" } else { "service0.local" };
-        cores.on_proxy_core(|| spawn(kind, command, (folder, port), name))
+        let server = cores.on_proxy_core(|| spawn(kind, command, (folder, port), name))?;
+        server.pin(cores.proxy);
+        Ok(server)
+    }
+
+    /// Moves every thread to one core: knotd puts its own threads on the first ones, whatever they were started on.
+    fn pin(&self, core: usize) {
+        machine::pin_all(&machine::family(self.child.id()), core);
     }
 
     /// Processor time so far.

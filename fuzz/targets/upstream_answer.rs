@@ -5,13 +5,31 @@
 use std::borrow::Borrow;
 use std::time::{Duration, Instant};
 
+use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 use teal::dns::Transport;
+use teal::dns::alias::Aliases;
 use teal::dns::cache::{Cache, Found};
 use teal::dns::forward::message::{answers, read, write_reply};
 use teal::dns::forward::question::{Edns, Query};
 use teal::dns::wire::Opt;
 use teal::model::CacheSettings;
+
+/// The query for an alias of the name asked, and the begin of its reply.
+const FAR: &[u8] = b"\0\x09\x01\0\0\x01\0\0\0\0\0\0\x03fAr\x05local\0\0\x01\0\x01";
+const ALIAS: &[u8] = b"\0\x09\x85\x80\0\x01\0\x01\0\0\0\0\x03fAr\x05local\0\0\x01\0\x01\
+    \xc0\x0c\0\x05\0\x01\0\0\0\x1e\0\x0d\x03www\x07example\0";
+
+/// The same for a client that asked for an alias, without EDNS.
+fn behind_an_alias(query: &Query<&[u8]>, reply: &[u8]) {
+    let (aliases, packet) = Aliases::read((FAR, query.transport), ALIAS).expect("an alias");
+    assert!(packet[12..].eq_ignore_ascii_case(query.question));
+    let mut whole = Vec::new();
+    aliases.finish(reply, &mut whole);
+    assert!(whole.len() <= query.transport.octets_max(None), "{} octets", whole.len());
+    assert_eq!((&whole[..2], &whole[12..27]), (&FAR[..2], &FAR[12..]));
+    Message::from_vec(&whole).expect("what was written anew can be read");
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let [kind, payload_high, payload_low, packet @ ..] = bytes else { return };
@@ -34,6 +52,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut reply = Vec::new();
     write_reply(&query, &received.answer, &mut reply);
     check(&reply);
+    behind_an_alias(&query, &reply);
 
     let (mut cache, now) = (Cache::new(CacheSettings::by_default()), Instant::now());
     let key = query.key();

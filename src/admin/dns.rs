@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::change::Failure;
 use super::context::Context;
 use super::report::{DnsFlushReport, DnsQueryReport, DnsRecordReport};
+use crate::dns::cache::Kept;
+use crate::dns::forward::message::Origin;
 use crate::dns::{Dns, Scope, Verdict, explain};
 
 /// How long an answer from elsewhere is waited for.
@@ -93,15 +95,16 @@ async fn query(
     });
     let internal = |why: String| Failure(StatusCode::INTERNAL_SERVER_ERROR, why);
     let outcome = asked.await.map_err(|error| internal(error.to_string()))?;
-    let (verdict, kept_for, reply) = outcome
-        .map_or((None, None, None), |outcome| (Some(outcome.verdict), outcome.kept_for, outcome.reply));
+    let verdict = outcome.as_ref().map(|outcome| outcome.verdict);
+    let kept = outcome.as_ref().and_then(|outcome| outcome.kept);
+    let origin = kept.map_or_else(|| outcome.as_ref().and_then(|outcome| outcome.origin), |kept| kept.origin);
+    let reply = outcome.and_then(|outcome| outcome.reply);
     let message = reply.map(|reply| Message::from_vec(&reply)).transpose();
     let message = message.map_err(|error| internal(format!("the reply cannot be read: {error}")))?;
     let snapshot = context.snapshot.load();
     let why = match (verdict, request.from) {
-        _ if kept_for.is_some() => {
-            let age = kept_for.unwrap_or_default();
-            format!("kept from an upstream's answer {age} s ago; `teal dns flush` forgets it")
+        (Some(Verdict::Forward(_)), _) => {
+            [explain(&wire, &snapshot.catalog, &snapshot.answers), source_of(kept, origin)].join("\n")
         }
         (Some(Verdict::Reply(Scope::Refused, _)), Some(from)) if !may_ask(&context, from) => {
             format!("{from} is not in `[dns] allow_from`")
@@ -110,7 +113,7 @@ async fn query(
     };
     let scope = match verdict {
         Some(Verdict::Reply(scope, _)) => scope.label(),
-        Some(Verdict::Forward(_)) if kept_for.is_some() => Scope::Cache.label(),
+        Some(Verdict::Forward(_)) if kept.is_some() => Scope::Cache.label(),
         Some(Verdict::Forward(_)) | None => "forwarded",
         Some(Verdict::Drop(_)) => "dropped",
     };
@@ -121,7 +124,29 @@ async fn query(
         rcode: message.as_ref().map(rcode_of),
         records: message.as_ref().map(records_of).unwrap_or_default(),
         why,
+        upstream: origin.map(|origin| origin.upstream.to_string()),
+        rtt_ms: origin.map(|origin| milliseconds(origin.took)),
+        kept_seconds: kept.map(|kept| kept.seconds),
     }))
+}
+
+/// Where an answer to a forwarded question comes from.
+fn source_of(kept: Option<Kept>, origin: Option<Origin>) -> String {
+    let upstream = origin.map(|Origin { upstream, took }| (upstream, milliseconds(took)));
+    match (kept, upstream) {
+        (Some(Kept { seconds, .. }), Some((upstream, took))) => {
+            format!("{upstream} answered in {took:.1} ms {seconds} s ago; `teal dns flush` forgets it")
+        }
+        (Some(Kept { seconds, .. }), None) => {
+            format!("no upstream answered {seconds} s ago; `teal dns flush` forgets that")
+        }
+        (None, Some((upstream, took))) => format!("{upstream} answered in {took:.1} ms"),
+        (None, None) => "no upstream answered".to_owned(),
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 fn may_ask(context: &Context, from: IpAddr) -> bool {

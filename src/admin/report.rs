@@ -351,7 +351,7 @@ pub struct DnsFlushReport {
 }
 
 /// `POST /v1/dns/query`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DnsQueryReport {
     /// The name, with its last dot.
     pub name: String,
@@ -366,6 +366,12 @@ pub struct DnsQueryReport {
     pub records: Vec<DnsRecordReport>,
     /// Why it is answered so.
     pub why: String,
+    /// Who gave the answer, where an upstream did.
+    pub upstream: Option<String>,
+    /// How long that upstream took.
+    pub rtt_ms: Option<f64>,
+    /// How many seconds ago the answer was kept, where it comes out of the cache.
+    pub kept_seconds: Option<u32>,
 }
 
 /// A record of a reply.

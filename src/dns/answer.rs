@@ -4,7 +4,7 @@
 //! (one question, class IN, at most an OPT) are decided and encoded here without allocation; whatever
 //! is odd about a packet is judged by `odd` with hickory's parser.
 
-use super::chase::Chase;
+use super::chase::{Chase, End};
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Transport};
 use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Recursion, Rest, rest_of};
@@ -36,8 +36,8 @@ pub struct Asked {
 pub enum Verdict {
     /// A reply is in the buffer.
     Reply(Scope, Rcode),
-    /// The name is in none of the zones and has to be asked elsewhere: of the configured domain with this
-    /// index, else of the upstreams.
+    /// The name, or the one that its aliases lead to, is in none of the zones and has to be asked elsewhere: of
+    /// the configured domain with this index, else of the upstreams. Such aliases are in the buffer.
     Forward(Option<u16>),
     /// There is none.
     Drop(DropReason),
@@ -138,6 +138,7 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
             out.clear();
             Verdict::Forward(domain)
         }
+        Decision::ForwardTarget(domain) => Verdict::Forward(domain),
     }
 }
 
@@ -166,6 +167,8 @@ enum Decision {
     Ended(Scope, Ending),
     /// It is to be asked elsewhere.
     Forward(Option<u16>),
+    /// What its aliases lead to is; they are written.
+    ForwardTarget(Option<u16>),
 }
 
 /// Answers an ordinary question.
@@ -176,24 +179,36 @@ fn decide(
     mut reply: Reply<'_>,
 ) -> Decision {
     let refused = |why| (Scope::Refused, Ending::Error(Rcode::Refused, why));
-    let (scope, ending) = if source == Source::Denied {
-        refused(Some(ExtendedError::Prohibited))
-    } else if matches!(question.kind, TYPE_AXFR | TYPE_IXFR) {
-        refused(None)
-    } else {
-        let mut space = [0; NAME_OCTETS_MAX];
-        let name = question.lower_case_name(&mut space);
-        let mut chase = |name, zone, records| {
-            let mut chase = Chase { kind: question.kind, answers, reply: &mut reply };
-            (Scope::of_zone(zone), Ending::Authoritative(chase.run(name, zone, records)))
-        };
-        match answers.lookup(name) {
-            Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
-            Lookup::Forward(_) | Lookup::Outside => refused(Some(ExtendedError::NotAuthoritative)),
-            Lookup::Name(zone, records) => chase(name, zone, Some(records)),
-            Lookup::Missing(zone) => chase(name, zone, None),
+    if source == Source::Denied {
+        return ended(reply, refused(Some(ExtendedError::Prohibited)));
+    }
+    if matches!(question.kind, TYPE_AXFR | TYPE_IXFR) {
+        return ended(reply, refused(None));
+    }
+    let mut space = [0; NAME_OCTETS_MAX];
+    let name = question.lower_case_name(&mut space);
+    let (zone, records) = match answers.lookup(name) {
+        Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
+        Lookup::Forward(_) | Lookup::Outside => {
+            return ended(reply, refused(Some(ExtendedError::NotAuthoritative)));
         }
+        Lookup::Name(zone, records) => (zone, Some(records)),
+        Lookup::Missing(zone) => (zone, None),
     };
+    let mut chase = Chase { kind: question.kind, answers, reply: &mut reply };
+    let rcode = match chase.run(name, zone, records) {
+        End::Elsewhere(domain) if recursion == Recursion::Desired => {
+            reply.pause();
+            return Decision::ForwardTarget(domain);
+        }
+        // Nobody is asked: the client gets the aliases alone.
+        End::Elsewhere(_) => Rcode::NoError,
+        End::Here(rcode) => rcode,
+    };
+    ended(reply, (Scope::of_zone(zone), Ending::Authoritative(rcode)))
+}
+
+fn ended(reply: Reply<'_>, (scope, ending): (Scope, Ending)) -> Decision {
     reply.finish(ending);
     Decision::Ended(scope, ending)
 }

@@ -2,20 +2,24 @@
 
 use std::net::IpAddr;
 
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 use super::answer::{Asked, Source, Verdict, answer};
-use super::later::{Outside, TcpWayBack, WayBack};
+use super::cache::Kept;
+use super::forward::message::Origin;
+use super::later::{Told, WayBack};
 use super::reply::Transport;
-use super::{Dns, source_of};
+use super::{Dns, Outside, source_of};
 
 /// What became of a question.
 #[derive(Debug)]
 pub struct Outcome {
     /// The verdict on it.
     pub verdict: Verdict,
-    /// How many seconds ago it was kept, where it comes out of the cache.
-    pub kept_for: Option<u32>,
+    /// What is known of it where it comes out of the cache.
+    pub kept: Option<Kept>,
+    /// Who said so, where an upstream was asked.
+    pub origin: Option<Origin>,
     /// The reply; none comes where nobody answers.
     pub reply: Option<Vec<u8>>,
 }
@@ -25,9 +29,9 @@ impl Dns {
     /// waited for. Neither counted nor logged as a client's query. To be called on the DNS thread.
     pub async fn ask(&self, packet: &[u8], source: Option<IpAddr>) -> Outcome {
         let mut reply = Vec::new();
-        let (sender, mut replies) = mpsc::channel(1);
+        let (sender, told) = oneshot::channel();
         let (snapshot, host) = (self.snapshot.load_full(), self.host.load_full());
-        let mut kept_for = None;
+        let (mut kept, mut origin) = (None, None);
         let verdict = {
             let allowed = source.map(|source| source_of(source, &snapshot, &host));
             let asked = Asked { transport: Transport::Tcp, source: allowed.unwrap_or(Source::Allowed) };
@@ -37,10 +41,11 @@ impl Dns {
             let source = source.unwrap_or(IpAddr::from([127, 0, 0, 1]));
             let (transport, snapshot, host) = (Transport::Tcp, &*snapshot, &*host);
             let query = Outside { packet, transport, source, domain, snapshot, host };
-            kept_for = self.forwarder.kept_for(&query);
-            self.forwarder.forward(&query, WayBack::Tcp(TcpWayBack::new(sender)), &mut Vec::new());
-            reply = replies.recv().await.unwrap_or_default();
+            kept = self.kept(&query, &reply);
+            self.forward(&query, WayBack::Operator(sender), &mut reply);
+            let told = told.await.unwrap_or(Told { reply: Vec::new(), origin: None });
+            (reply, origin) = (told.reply, told.origin);
         }
-        Outcome { verdict, kept_for, reply: Some(reply).filter(|reply| !reply.is_empty()) }
+        Outcome { verdict, kept, origin, reply: Some(reply).filter(|reply| !reply.is_empty()) }
     }
 }

@@ -14,6 +14,15 @@ pub(super) const TYPE_ANY: u16 = 255;
 /// Octets of a record before its data, where its owner is a pointer.
 const POINTED_OCTETS: usize = 12;
 
+/// Where a chain of aliases ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// In the zones, with this code.
+    Here(Rcode),
+    /// At a name that has to be asked elsewhere, see [`Lookup::Forward`]. The aliases are written.
+    Elsewhere(Option<u16>),
+}
+
 /// A question on its way through the name table.
 pub(super) struct Chase<'c, 'r> {
     /// QTYPE.
@@ -27,13 +36,13 @@ pub(super) struct Chase<'c, 'r> {
 impl<'c> Chase<'c, '_> {
     /// Writes what there is of `name`, the question's in lower case, which is in `zone`, and exists if it
     /// has `records`. The rcode is about the last name of a chain of aliases (RFC 6604 §3). An alias of a
-    /// name outside of the zones is given alone: who asked looks further.
+    /// name that nobody is asked about is given alone: who asked looks further.
     pub(super) fn run(
         &mut self,
         name: &'c [u8],
         zone: &'c ZoneRecords,
         mut records: Option<&'c Records>,
-    ) -> Rcode {
+    ) -> End {
         let ttl = self.answers.ttl();
         let mut owner = Owner { at: QUESTION_AT, octets: name.len(), zone, ttl };
         for _ in 0..RecordName::ALIASES_MAX {
@@ -52,13 +61,15 @@ impl<'c> Chase<'c, '_> {
                     records = None;
                     zone
                 }
-                Lookup::Forward(_) | Lookup::Outside => return Rcode::NoError,
+                Lookup::Forward(domain) if !self.reply.is_full() => return End::Elsewhere(domain),
+                // With TC, the client comes again over TCP.
+                Lookup::Forward(_) | Lookup::Outside => return End::Here(Rcode::NoError),
             };
             // What is too far for a pointer is beyond the end of a reply over UDP, and never comes over TCP.
             let at = u16::try_from(target_at).expect("a few names");
             owner = Owner { at, octets: target.len(), zone, ttl };
         }
-        self.end(&owner, records)
+        End::Here(self.end(&owner, records))
     }
 
     /// Answers about the last name.

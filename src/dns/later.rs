@@ -9,9 +9,13 @@ use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
+use super::alias::AliasedWay;
 use super::answer::Scope;
 use super::batch::{AskedAt, Replies};
+use super::cache::Kept;
+use super::forward::message::Origin;
 use super::reply::{Rcode, Transport};
 use crate::model::HostNetworks;
 use crate::state::Snapshot;
@@ -40,8 +44,8 @@ pub trait Forward: fmt::Debug + Send + Sync {
     /// leaves with others: then where it came from and its code are returned, and it is counted by the caller.
     fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)>;
 
-    /// How many seconds ago the answer was kept that the query would get without asking anybody.
-    fn kept_for(&self, query: &Outside<'_>) -> Option<u32>;
+    /// What is known of the answer that the query would get without asking anybody.
+    fn kept(&self, query: &Outside<'_>) -> Option<Kept>;
 
     /// Forgets what was kept about a name (wire format, lower case) and the names below it. Says how many answers.
     fn flush(&self, name: &[u8]) -> usize;
@@ -61,6 +65,19 @@ pub enum WayBack {
     },
     /// The TCP connection that asked.
     Tcp(TcpWayBack),
+    /// The operator, who is told more than a client.
+    Operator(oneshot::Sender<Told>),
+    /// A name's aliases go before it.
+    Aliased(Box<AliasedWay>),
+}
+
+/// A reply for the operator.
+#[derive(Debug)]
+pub struct Told {
+    /// As a client would have it over TCP.
+    pub reply: Vec<u8>,
+    /// Who said so, where an upstream did.
+    pub origin: Option<Origin>,
 }
 
 impl WayBack {
@@ -76,6 +93,31 @@ impl WayBack {
                 }
             }
             Self::Tcp(way_back) => way_back.send(reply),
+            // Who does not wait any more does not want it.
+            Self::Operator(way_back) => drop(way_back.send(Told { reply, origin: None })),
+            Self::Aliased(way) => {
+                let mut whole = Vec::new();
+                way.aliases.finish(&reply, &mut whole);
+                way.to.send(whole);
+            }
+        }
+    }
+
+    /// Whether the operator asks, which is not counted.
+    pub fn is_operators(&self) -> bool {
+        match self {
+            Self::Udp { .. } | Self::Tcp(_) => false,
+            Self::Operator(_) => true,
+            Self::Aliased(way) => way.to.is_operators(),
+        }
+    }
+
+    /// Whether the reply can leave together with others, at once.
+    pub fn is_datagram(&self) -> bool {
+        match self {
+            Self::Udp { .. } => true,
+            Self::Tcp(_) | Self::Operator(_) => false,
+            Self::Aliased(way) => way.to.is_datagram(),
         }
     }
 }

@@ -38,12 +38,13 @@ pub struct QueryLine {
     source: IpAddr,
     transport: Transport,
     scope: Scope,
-    rcode: Rcode,
-    octets: usize,
+    /// Code and octets of the reply; absent where it comes later.
+    reply: Option<(Rcode, usize)>,
 }
 
 impl Line for QueryLine {
     fn write(&self) {
+        let (rcode, octets) = self.reply.unzip();
         let (name, kind) = self.question.as_ref().map(|(name, kind)| (shown_name(name), *kind)).unzip();
         tracing::info!(
             target: TARGET,
@@ -52,8 +53,8 @@ impl Line for QueryLine {
             source = tracing::field::display(self.source),
             transport = self.transport.label(),
             scope = self.scope.label(),
-            rcode = self.rcode.label(),
-            octets = self.octets,
+            rcode = rcode.map(Rcode::label),
+            octets,
             "query"
         );
     }
@@ -72,9 +73,13 @@ impl QueryLog {
         Self { lines, asked: AtomicU32::new(0) }
     }
 
-    /// Writes a line if the query was answered and it is its turn: the first of every `one_in`.
+    /// Writes a line if the query gets an answer, now or later, and it is its turn: the first of every `one_in`.
     pub fn note(&self, one_in: NonZeroU32, query: &Logged<'_>) {
-        let Verdict::Reply(scope, rcode) = query.verdict else { return };
+        let (scope, reply) = match query.verdict {
+            Verdict::Reply(scope, rcode) => (scope, Some((rcode, query.octets))),
+            Verdict::Forward(_) => (Scope::Forwarded, None),
+            Verdict::Drop(_) => return,
+        };
         if !self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(one_in.get()) {
             return;
         }
@@ -84,8 +89,7 @@ impl QueryLog {
             source: query.source,
             transport: query.transport,
             scope,
-            rcode,
-            octets: query.octets,
+            reply,
         });
     }
 }
@@ -111,6 +115,7 @@ pub(super) fn shown_name(name: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::DropReason;
     use super::*;
     use crate::telemetry::names::DNS_LOG_DROPPED;
 
@@ -138,6 +143,10 @@ mod tests {
         assert_eq!(writer.waiting().len(), 3);
         query.verdict = Verdict::Forward(None);
         log.note(NonZeroU32::MIN, &query);
-        assert_eq!(writer.waiting().len(), 0, "who forwards has the line");
+        let lines = writer.waiting();
+        assert_eq!((lines[0].scope, lines[0].reply), (Scope::Forwarded, None), "its reply comes later");
+        query.verdict = Verdict::Drop(DropReason::Short);
+        log.note(NonZeroU32::MIN, &query);
+        assert_eq!(writer.waiting().len(), 0);
     }
 }

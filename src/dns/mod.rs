@@ -4,6 +4,7 @@
 //! packets (`udp`, `tcp`), deciding ([`answer`](mod@answer)) and keeping data (`state::answers`) are
 //! three places. What has to be asked elsewhere is handed over ([`later`]), to [`forward`](mod@forward).
 
+pub mod alias;
 pub mod answer;
 pub mod ask;
 mod batch;
@@ -35,6 +36,8 @@ pub use later::{Forward, Outside, WayBack};
 pub use log::{Logged, QueryLog};
 pub use metrics::DnsMetrics;
 pub use reply::{Rcode, Transport};
+
+use alias::{AliasedWay, Aliases};
 
 use crate::model::HostNetworks;
 use crate::state::{Problems, Snapshot, SnapshotCell};
@@ -86,6 +89,29 @@ impl Dns {
     /// Every upstream as it is now.
     pub fn upstreams(&self) -> Vec<forward::UpstreamStatus> {
         self.upstreams.status(&self.snapshot.load(), &self.host.load())
+    }
+
+    /// Hands over a query that has to be asked elsewhere, as [`Forward::forward`] does. `out` has the aliases that
+    /// lead there, if any.
+    fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)> {
+        if out.is_empty() {
+            return self.forwarder.forward(query, way_back, out);
+        }
+        let (aliases, packet) = Aliases::read((query.packet, query.transport), out)?;
+        let to_target = Outside { packet: &packet, ..*query };
+        let way = AliasedWay { aliases: Arc::clone(&aliases), to: way_back };
+        let mut reply = Vec::new();
+        let (scope, _) = self.forwarder.forward(&to_target, WayBack::Aliased(Box::new(way)), &mut reply)?;
+        Some((scope, aliases.finish(&reply, out)))
+    }
+
+    /// What is known of the answer that such a query would get without asking anybody.
+    fn kept(&self, query: &Outside<'_>, begin: &[u8]) -> Option<cache::Kept> {
+        if begin.is_empty() {
+            return self.forwarder.kept(query);
+        }
+        let (_, packet) = Aliases::read((query.packet, query.transport), begin)?;
+        self.forwarder.kept(&Outside { packet: &packet, ..*query })
     }
 
     /// Writes a line about a query, where queries are logged.

@@ -219,6 +219,16 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// Whether a record did not fit, so that no later one is added.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Leaves it as it is for whoever knows the rest: readable, and without an OPT.
+    pub fn pause(mut self) {
+        self.write_header(self.flags);
+    }
+
     /// Octets written so far: where the next record begins.
     pub fn position(&self) -> usize {
         self.out.len()
@@ -238,7 +248,10 @@ impl<'a> Reply<'a> {
             self.counts[Section::Additional as usize] += 1;
             self.write_opt(opt, rcode, error);
         }
-        let flags = self.flags | (rcode.code() & 0xf);
+        self.write_header(self.flags | (rcode.code() & 0xf));
+    }
+
+    fn write_header(&mut self, flags: u16) {
         let words = [flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];
         for (word, place) in words.iter().zip(self.out[2..HEADER_OCTETS].chunks_exact_mut(2)) {
             place.copy_from_slice(&word.to_be_bytes());

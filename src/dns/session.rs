@@ -211,7 +211,7 @@ impl Session {
                 let transport = Transport::Tcp;
                 let query = Outside { packet: message, transport, source, domain, snapshot, host };
                 let way_back = WayBack::Tcp(TcpWayBack::new(self.replies.clone()));
-                dns.forwarder.forward(&query, way_back, &mut self.reply);
+                dns.forward(&query, way_back, &mut self.reply);
                 Answered::Later
             }
             Verdict::Drop(_) => Answered::Never,

@@ -178,7 +178,7 @@ impl Worker {
                 let (snapshot, host) = (&**snapshot, &**host);
                 let query = Outside { packet, transport, source, domain, snapshot, host };
                 let (socket, peer, from) = (Arc::clone(&self.socket), datagram.peer, datagram.asked_at);
-                let answered = self.dns.forwarder.forward(&query, WayBack::Udp { socket, peer, from }, reply);
+                let answered = self.dns.forward(&query, WayBack::Udp { socket, peer, from }, reply);
                 if let Some((scope, rcode)) = answered {
                     verdict = Verdict::Reply(scope, rcode);
                 }

@@ -8,10 +8,6 @@ use crate::model::{App, AppName};
 use crate::state::release::{Phase, ReleaseId};
 use crate::state::release_testing::release;
 
-fn name(text: &str) -> ServiceName {
-    ServiceName::parse(text).unwrap()
-}
-
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

@@ -146,6 +146,25 @@ fn names_outside_are_asked_of_the_upstreams_as_they_change_and_kept_until_they_a
     assert!(said_status.contains(&format!("upstream {first}: up, ")), "{said_status}");
     let said_query = said(&place.teal(&["dns", "query", "www.example.org"]));
     assert!(said_query.contains("(cache)") && said_query.contains("192.0.2.1"), "{said_query}");
+    assert!(said_query.contains(&format!("{first} answered in ")), "{said_query}");
+    assert!(said_query.contains(" s ago; `teal dns flush` forgets it"), "{said_query}");
+    let report = |arguments: &[&str]| {
+        let output = place.teal(&[&["dns", "query", "--json"], arguments].concat());
+        serde_json::from_slice::<DnsQueryReport>(&output.stdout).unwrap()
+    };
+    let kept = report(&["www.example.org"]);
+    assert_eq!((kept.scope.as_str(), kept.upstream), ("cache", Some(first.to_string())));
+    assert!(kept.kept_seconds.is_some() && kept.rtt_ms.is_some());
+    // Asked anew, as it was not asked before.
+    let asked = report(&["www.example.net"]);
+    assert_eq!((asked.scope.as_str(), asked.upstream), ("forwarded", Some(first.to_string())));
+    assert!(
+        asked.kept_seconds.is_none() && asked.rtt_ms.is_some_and(|rtt| rtt < 2000.0),
+        "{:?}",
+        asked.rtt_ms
+    );
+    assert_eq!(teal.metric(forwarded), Some(1), "the operator's questions are not counted");
+    assert_eq!(place.teal(&["dns", "flush", "example.net"]).status.code(), Some(0));
     place.rename(&with(second));
     place.reload_ok();
     assert_eq!(teal.resolve("www.example.org"), [Ipv4Addr::new(192, 0, 2, 1)], "a reload keeps it");

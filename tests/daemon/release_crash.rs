@@ -69,13 +69,11 @@ fn end_at(point: u64) -> bool {
     assert_eq!(found, expected, "point {point}: what was applied last, never further along");
     assert_eq!(found.0, found.1, "point {point}: all members of a step or none");
     assert_eq!(teal.problem("journal"), None, "point {point}");
-    if let Some(release) = world.find_release() {
-        if release.open {
-            crate::process::until("it holds", || world.release().phase == "holding");
-            assert_eq!(green(&teal), expected, "point {point}: nothing moves by itself");
-            world.ok(&["rollback", "shop", "-m", "start over"]);
-            assert_eq!(green(&teal), (0, 0), "point {point}");
-        }
+    if world.find_release().is_some_and(|release| release.open) {
+        crate::process::until("it holds", || world.release().phase == "holding");
+        assert_eq!(green(&teal), expected, "point {point}: nothing moves by itself");
+        world.ok(&["rollback", "shop", "-m", "start over"]);
+        assert_eq!(green(&teal), (0, 0), "point {point}");
     }
     assert!(world.ok(&["log", "--verify"]).contains("records verified"), "point {point}");
     true

@@ -48,14 +48,15 @@ pub enum Age {
 
 impl Entry {
     /// What is to be remembered of an answer to `key`, if anything.
-    pub fn of(key: &Key, mut answer: Answer, settings: &CacheSettings, now: Instant) -> Option<Self> {
-        if answer.truncated {
+    pub fn of(key: &Key, answer: &Answer, settings: &CacheSettings, now: Instant) -> Option<Self> {
+        if answer.truncated || !matches!(answer.rcode, NO_ERROR | NX_DOMAIN | SERV_FAIL) {
             return None;
         }
+        // The clients that wait get it with the TTLs that it came with.
+        let mut answer = answer.clone();
         let (ttl, ttl_at) = match answer.rcode {
-            NO_ERROR | NX_DOMAIN => keep_records(key, &mut answer, settings)?,
             SERV_FAIL => (seconds(settings.failure_ttl), Box::default()),
-            _ => return None,
+            _ => keep_records(key, &mut answer, settings)?,
         };
         let ttl = Duration::from_secs(ttl.into());
         (!ttl.is_zero()).then_some(Self { answer, ttl_at, kept_at: now, ttl, stale_until: None })
@@ -71,6 +72,11 @@ impl Entry {
         } else {
             Age::Over
         }
+    }
+
+    /// How many seconds ago it was kept.
+    pub fn kept_seconds(&self, now: Instant) -> u32 {
+        seconds(now.saturating_duration_since(self.kept_at))
     }
 
     /// Whether it says that nobody could answer.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use lru::LruCache;
 
-use super::forward::message::{Answer, write_reply};
+use super::forward::message::{Answer, Origin, write_reply};
 use super::forward::question::{Key, Query};
 use super::reply::Rcode;
 use crate::model::CacheSettings;
@@ -21,6 +21,15 @@ pub struct Cache {
     entries: LruCache<Key, Entry>,
     octets: usize,
     settings: CacheSettings,
+}
+
+/// What is known of a remembered answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many seconds ago it was kept.
+    pub seconds: u32,
+    /// Who gave it; nobody where it says that no upstream has answered.
+    pub origin: Option<Origin>,
 }
 
 /// What a look has found.
@@ -72,12 +81,15 @@ impl Cache {
         }
     }
 
-    /// How many seconds ago the answer to `key` was kept, if it is still good.
-    pub fn age(&self, key: &[u8], now: Instant) -> Option<u32> {
-        match self.entries.peek(key)?.age(&self.settings, now) {
-            Age::Fresh(age) => Some(age),
-            Age::Stale | Age::Over => None,
-        }
+    /// What is known of the answer that is given to `key` without asking.
+    pub fn kept(&self, key: &[u8], now: Instant) -> Option<Kept> {
+        let entry = self.entries.peek(key)?;
+        let is_given = match entry.age(&self.settings, now) {
+            Age::Fresh(_) => true,
+            Age::Stale => entry.stale_until.is_some_and(|until| now < until),
+            Age::Over => false,
+        };
+        is_given.then(|| Kept { seconds: entry.kept_seconds(now), origin: entry.answer.origin })
     }
 
     /// Remembers what was answered to `key`. Where nobody could answer, and there is an answer that may be given
@@ -86,7 +98,7 @@ impl Cache {
         if self.settings.octets_max == 0 {
             return None;
         }
-        let entry = Entry::of(key, answer.clone(), &self.settings, now);
+        let entry = Entry::of(key, answer, &self.settings, now);
         if entry.as_ref().is_some_and(Entry::is_failure) && !is_bogus(answer) {
             let until = now + self.settings.failure_ttl;
             let older = self.entries.get_mut(key).filter(|older| !older.is_failure());

@@ -48,6 +48,7 @@ fn answer(rcode: u16, counts: [u16; 3], records: &[Vec<u8>]) -> Answer {
         records: records.concat().into(),
         counts,
         errors: Box::default(),
+        origin: None,
     }
 }
 
@@ -91,7 +92,10 @@ fn a_hit_has_the_client_s_own_id_and_case_and_a_ttl_that_counts_down() {
     for (age, ttl) in [(0, 60), (1, 59), (59, 1)] {
         let (found, reply) = look(&mut cache, &other, now + after(age));
         assert_eq!(found, Found::Fresh(Rcode::NoError, u32::try_from(age).unwrap()));
-        assert_eq!(cache.age(other.key().borrow(), now + after(age)), u32::try_from(age).ok());
+        assert_eq!(
+            cache.kept(other.key().borrow(), now + after(age)).map(|kept| kept.seconds),
+            u32::try_from(age).ok()
+        );
         assert_eq!(read_u16(&reply, 0), Some(0xbeef));
         assert_eq!(reply[HEADER_OCTETS..HEADER_OCTETS + other.question.len()], *other.question);
         assert_eq!(ttl_of(&other, &reply), ttl);

@@ -1,6 +1,8 @@
 //! An upstream's answer: checked, freed of what belongs to one exchange, and written for each client.
 
+use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::super::reply::{
     AA, COPIED, ExtendedError, OPT_OCTETS, OPTION_EXTENDED_ERROR, QR, RA, Rcode, TC, append_opt,
@@ -43,6 +45,17 @@ pub struct Answer {
     pub counts: [u16; 3],
     /// Extended errors as options, as they were sent.
     pub errors: Box<[u8]>,
+    /// Who gave it; nobody where it is teal's own word.
+    pub origin: Option<Origin>,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Who said so.
+    pub upstream: SocketAddr,
+    /// From the question that was sent there until its answer.
+    pub took: Duration,
 }
 
 /// A packet as it came, with what the policy must know of it.
@@ -64,6 +77,7 @@ impl Answer {
             records: Box::default(),
             counts: [0; 3],
             errors: error.option().into(),
+            origin: None,
         }
     }
 }
@@ -115,6 +129,7 @@ fn read_whole(packet: &[u8], edns: Edns) -> Option<Received> {
         records: packet.get(records_at..end).unwrap_or_default().into(),
         counts,
         errors: opt.as_ref().map_or_else(Box::default, |opt| extended_errors(opt.rdata)),
+        origin: None,
     };
     let is_referral = counts[0] == 0 && !has_soa && header.flags & (AA | RA) == 0;
     let outcome = match rcode {

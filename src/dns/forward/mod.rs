@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Scope, Verdict};
 use super::batch::Received as Batch;
-use super::cache::Cache;
+use super::cache::{Cache, Kept};
 use super::later::{Forward, Outside, WayBack};
 use super::metrics::DnsMetrics;
 use super::reply::{Rcode, Transport};
@@ -153,10 +153,10 @@ impl Forward for Arc<Forwarder> {
         self.give((Scope::Forwarded, rcode), waiter.to, out)
     }
 
-    fn kept_for(&self, query: &Outside<'_>) -> Option<u32> {
+    fn kept(&self, query: &Outside<'_>) -> Option<Kept> {
         let mut space = [0; KEY_OCTETS_MAX];
         let asked = Query::read(query.packet, query.transport)?;
-        self.lock().cache.age(asked.key_in(&mut space), Instant::now())
+        self.lock().cache.kept(asked.key_in(&mut space), Instant::now())
     }
 
     fn flush(&self, name: &[u8]) -> usize {
@@ -208,8 +208,12 @@ impl Forwarder {
         way_back: WayBack,
         out: &mut Vec<u8>,
     ) -> Option<(Scope, Rcode)> {
-        let WayBack::Tcp(way_back) = way_back else { return Some((scope, rcode)) };
-        self.dns_metrics.count(Verdict::Reply(scope, rcode), Transport::Tcp);
+        if way_back.is_datagram() {
+            return Some((scope, rcode));
+        }
+        if !way_back.is_operators() {
+            self.dns_metrics.count(Verdict::Reply(scope, rcode), Transport::Tcp);
+        }
         way_back.send(std::mem::take(out));
         None
     }

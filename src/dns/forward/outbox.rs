@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::net::UdpSocket;
 
 use super::super::batch::Replies;
-use super::super::later::WayBack;
+use super::super::later::{Told, WayBack};
 use super::super::metrics::DnsMetrics;
 use super::super::udp::send_all;
-use super::message::{self, Answer};
+use super::message::{self, Answer, Origin};
 use super::question::Query;
 use crate::dns::Rcode;
 
@@ -22,18 +22,32 @@ pub struct Outbox {
 impl Outbox {
     /// Writes the reply to one client, and says its code.
     pub fn put(&mut self, query: &Query, answer: &Answer, to: WayBack) -> Rcode {
+        if let WayBack::Udp { socket, peer, from } = to {
+            let buffer = self.replies(&socket).next(peer, from);
+            return message::write_reply(query, answer, buffer).rcode;
+        }
+        let mut reply = Vec::new();
+        let rcode = message::write_reply(query, answer, &mut reply).rcode;
+        self.pass(reply, rcode, (answer.origin, to))
+    }
+
+    /// Passes on what is written.
+    fn pass(&mut self, reply: Vec<u8>, rcode: Rcode, (origin, to): (Option<Origin>, WayBack)) -> Rcode {
         match to {
             WayBack::Udp { socket, peer, from } => {
                 let buffer = self.replies(&socket).next(peer, from);
-                message::write_reply(query, answer, buffer).rcode
+                buffer.clear();
+                buffer.extend_from_slice(&reply);
             }
-            WayBack::Tcp(way_back) => {
-                let mut reply = Vec::new();
-                let rcode = message::write_reply(query, answer, &mut reply).rcode;
-                way_back.send(reply);
-                rcode
+            WayBack::Tcp(way_back) => way_back.send(reply),
+            WayBack::Operator(way_back) => drop(way_back.send(Told { reply, origin })),
+            WayBack::Aliased(way) => {
+                let mut whole = Vec::new();
+                let rcode = way.aliases.finish(&reply, &mut whole);
+                return self.pass(whole, rcode, (origin, way.to));
             }
         }
+        rcode
     }
 
     fn replies(&mut self, socket: &Arc<UdpSocket>) -> &mut Replies {

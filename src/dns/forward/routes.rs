@@ -130,3 +130,54 @@ fn is_own(address: SocketAddr, listen: &[SocketAddr], host: &HostNetworks) -> bo
                 || (own.ip().is_unspecified() && own.is_ipv4() == address.is_ipv4() && of_host(address.ip())))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::settings;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// The default group's upstreams, and who of those that were named is teal.
+    fn built(
+        upstreams: Vec<model::Upstream>,
+        system: &[&str],
+        listen: &[&str],
+    ) -> (Vec<SocketAddr>, Vec<Own>) {
+        let mut dns = settings().dns;
+        dns.forward.upstreams = upstreams;
+        dns.listen = listen.iter().map(|text| address(text)).collect();
+        let system: Vec<SocketAddr> = system.iter().map(|text| address(text)).collect();
+        let mut host = HostNetworks::default();
+        host.own.insert([192, 0, 2, 1].into());
+        let material =
+            Material { settings: &dns, system: &system, host: &host, series: &Arc::new(Series::default()) };
+        let (routes, own) = Routes::build(&Routes::default(), &material);
+        let group = routes.find(None).unwrap();
+        (group.upstreams.iter().map(|upstream| upstream.address).collect(), own)
+    }
+
+    #[test]
+    fn teal_in_the_host_s_own_resolv_conf_is_left_out_and_is_no_mistake() {
+        for listen in ["127.0.0.1:53", "0.0.0.0:53"] {
+            let system = ["127.0.0.1:53", "192.0.2.53:53"];
+            let (upstreams, own) = built(vec![model::Upstream::System], &system, &[listen]);
+            assert_eq!(upstreams, [address("192.0.2.53:53")], "{listen}");
+            assert!(own.is_empty(), "a host that asks teal names it there: {own:?}");
+        }
+    }
+
+    #[test]
+    fn teal_that_the_configuration_names_as_upstream_is_left_out_and_told() {
+        let named = address("192.0.2.1:53");
+        let (upstreams, own) = built(vec![model::Upstream::At(named)], &[], &["0.0.0.0:53"]);
+        assert!(upstreams.is_empty());
+        assert!(matches!(own[..], [Own(address)] if address == named), "{own:?}");
+        // Another port is somebody else.
+        let other = address("192.0.2.1:5353");
+        let (upstreams, own) = built(vec![model::Upstream::At(other)], &[], &["0.0.0.0:53"]);
+        assert_eq!((upstreams, own.len()), (vec![other], 0));
+    }
+}

@@ -9,13 +9,12 @@ use std::time::Instant;
 
 use super::super::batch::{BATCH, Received as Batch, Wildcard};
 use super::super::later::WayBack;
-use super::super::metrics::DnsMetrics;
 use super::super::reply::ExtendedError;
 use super::super::wire::Header;
 use super::super::{Scope, Verdict};
 use super::flights::{Flight, FlightId, Waiter};
 use super::lane::{Asked, Lane};
-use super::message::{self, Answer, Received};
+use super::message::{self, Answer, Origin, Received};
 use super::metrics::Limited;
 use super::outbox::Outbox;
 use super::policy::{Manner, Outcome, Race, Step};
@@ -303,7 +302,9 @@ impl<'a> Turn<'a> {
         let Some((id, candidate)) = asked.flight else { return };
         let Some(flight) = self.inner.flights.get_mut(id) else { return };
         flight.is_reachable = true;
-        flight.keep(received.outcome, received.answer);
+        let took = self.now.saturating_duration_since(asked.at);
+        let origin = Some(Origin { upstream: upstream.address, took });
+        flight.keep(received.outcome, Answer { origin, ..received.answer });
         let step = flight.race.answered(candidate, received.outcome, self.now);
         self.go_on(id, step);
     }
@@ -373,10 +374,12 @@ impl<'a> Turn<'a> {
     fn reply(&mut self, waiter: Waiter, answer: &Answer) {
         let transport = waiter.query.transport;
         let took = self.now.saturating_duration_since(waiter.since);
+        let is_counted = !waiter.to.is_operators();
         let rcode = self.outbox.put(&waiter.query, answer, waiter.to);
-        let dns: &DnsMetrics = &self.forwarder.dns_metrics;
-        dns.count(Verdict::Reply(Scope::Forwarded, rcode), transport);
-        dns.observe(took, 1);
+        if is_counted {
+            self.forwarder.dns_metrics.count(Verdict::Reply(Scope::Forwarded, rcode), transport);
+            self.forwarder.dns_metrics.observe(took, 1);
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub fn advance(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now
     let decision = due(release, clock, facts, now)?;
     // From here on, not only from the next look.
     clock.observe(&decision.next, now);
-    Some(decision)
+    Some(decision.count_left(facts))
 }
 
 fn due(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -> Option<Decision> {
