@@ -303,10 +303,11 @@ impl World {
         let index = self.dice.index(self.facts.members.len());
         // Mostly well, else releases would seldom get far.
         let working = *self.dice.pick(&[0, 1, 2, ENDPOINTS, ENDPOINTS, ENDPOINTS, ENDPOINTS, ENDPOINTS]);
-        let is_new = self.dice.chance(50);
+        let (is_new, is_checked) = (self.dice.chance(50), self.dice.chance(80));
         if let Some(known) = self.facts.members.values_mut().nth(index) {
             let pool = if is_new { &mut known.to } else { &mut known.from };
             pool.working = working;
+            pool.pending = if is_checked { 0 } else { ENDPOINTS - working };
         }
         self.note(&format!("member {index}: {working} work, new {is_new}"));
     }
@@ -366,6 +367,7 @@ impl World {
             self.pass(120);
             for known in self.facts.members.values_mut() {
                 (known.from.working, known.to.working) = (ENDPOINTS, ENDPOINTS);
+                (known.from.pending, known.to.pending) = (0, 0);
                 known.served = 1000;
             }
             for state in self.facts.gates.values_mut() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decision::Decision;
 use super::facts::{Facts, GateState, Now, Verdict};
-use super::guard::{dead, undersized, unhealthy};
+use super::guard::{dead, surely_undersized, undersized, unhealthy};
 use super::moves::{enter, go_on, hold, react, roll_back_unasked, shift};
 use super::{EditsDecision, command};
 use crate::model::ServiceName;
@@ -159,9 +159,14 @@ fn shifting(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -
     if stage.services.iter().any(|service| !facts.members.contains_key(service)) {
         return None;
     }
-    let mut members = stage.services.iter().filter_map(|service| release.member(service));
-    if let Some(note) = members.find_map(|member| undersized(release, member, step.percent, facts)) {
+    let members = || stage.services.iter().filter_map(|service| release.member(service));
+    let is_short = |member| surely_undersized(release, member, step.percent, facts);
+    if let Some(note) = members().find_map(is_short) {
         return Some(hold(release, HoldReason::PoolUnhealthy, note, now));
+    }
+    if members().any(|member| undersized(release, member, step.percent, facts).is_some()) {
+        // The first checks of new endpoints are still to come.
+        return None;
     }
     shift(release, "", now)
 }

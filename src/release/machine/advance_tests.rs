@@ -161,6 +161,24 @@ fn a_new_color_that_dies_rolls_back_at_once_even_while_held() {
 }
 
 #[test]
+fn endpoints_of_which_nothing_is_known_yet_are_waited_for() {
+    let mut stand = Stand::new();
+    let new = &mut stand.pool("serviceb").to;
+    (new.working, new.pending) = (0, 3);
+    assert_eq!(stand.tick(), None, "neither a shift nor a hold");
+    stand.pool("serviceb").to.working = 3;
+    stand.tick();
+    let known = stand.pool("serviceb");
+    (known.to.working, known.from.working, known.from.pending) = (0, 0, 3);
+    assert_eq!(stand.tick(), None, "a restart, a moment before the first checks");
+    stand.pool("serviceb").from.working = 3;
+    assert_eq!(stand.tick(), None, "the old color's came first");
+    stand.pool("serviceb").to.pending = 0;
+    stand.tick();
+    assert_eq!(stand.release.phase, Phase::RollingBack);
+}
+
+#[test]
 fn where_neither_color_works_a_rollback_would_save_nobody() {
     let mut stand = Stand::new();
     stand.tick();
