@@ -1,7 +1,7 @@
 //! Builds the status report.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
@@ -14,6 +14,7 @@ use crate::dns::forward::UpstreamStatus;
 use crate::model::{Affinity, Catalog, ColorName, ServiceName};
 use crate::state::collect::{OpenOfColor, open_connections};
 use crate::state::{Cause, ColorLive, ErrorReason, ServiceState, Snapshot};
+use crate::telemetry::Counter;
 
 /// What is, as of now.
 pub fn status(context: &Context, now: Instant) -> StatusReport {
@@ -114,7 +115,7 @@ fn service(state: &ServiceState, catalog: &Catalog, open: &OpenByColor, now: Ins
 
 fn lanes(state: &ServiceState) -> Option<LanesReport> {
     let mode = state.inbound.lanes.as_ref()?.mode.label().to_owned();
-    let sum = |count: fn(&ColorLive) -> &AtomicU64| -> u64 {
+    let sum = |count: fn(&ColorLive) -> &Counter| -> u64 {
         let colors = state.ports.iter().flat_map(|port| &port.colors);
         colors.map(|color| count(&color.live).load(Ordering::Relaxed)).sum()
     };

@@ -132,11 +132,21 @@ impl ColorState {
 }
 
 impl PortState {
+    /// The color of that name.
+    pub fn color(&self, name: &ColorName) -> Option<&ColorState> {
+        self.colors.iter().find(|color| color.name == *name)
+    }
+
     /// Whether every endpoint of every color with weight is down. Not so while all weights are 0: then nobody
     /// asks for one.
     pub fn is_down(&self) -> bool {
+        self.has_weight_and_all(ColorState::is_down)
+    }
+
+    /// Whether there are colors with weight, and something holds for all of them.
+    pub fn has_weight_and_all(&self, holds: impl Fn(&ColorState) -> bool) -> bool {
         let mut weighted = self.colors.iter().filter(|color| !color.weight.is_zero()).peekable();
-        weighted.peek().is_some() && weighted.all(ColorState::is_down)
+        weighted.peek().is_some() && weighted.all(holds)
     }
 }
 
