@@ -21,6 +21,8 @@ use teal::proxy::decide::Course;
 use teal::proxy::{Route, Shared, Via};
 use teal::state::build::{Parts, build};
 use teal::state::{Answers, ClosedReason, Connection, Live, PortState, Why};
+use teal::telemetry::Counter;
+use teal::telemetry::stripes::become_worker;
 
 const ROUNDS: usize = 24;
 
@@ -76,7 +78,7 @@ fn connection(shared: &Arc<Shared>, route: &Route) {
     drop((entrance, permit));
 }
 
-fn message_of(inward: &std::sync::atomic::AtomicU64, outward: &std::sync::atomic::AtomicU64) {
+fn message_of(inward: &Counter, outward: &Counter) {
     inward.fetch_add(64, Ordering::Relaxed);
     outward.fetch_add(64, Ordering::Relaxed);
 }
@@ -175,6 +177,7 @@ fn round(
                 let (barrier, route) = (&barrier, route(*service));
                 scope.spawn(move || {
                     let mut set = CpuSet::new();
+                    become_worker(*core);
                     set.set(*core);
                     sched_setaffinity(None, &set).expect("the core is one of ours");
                     barrier.wait();

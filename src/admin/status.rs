@@ -1,7 +1,7 @@
 //! Builds the status report.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::context::Context;
@@ -14,6 +14,7 @@ use crate::dns::forward::UpstreamStatus;
 use crate::model::{Affinity, Catalog, ColorName, ServiceName};
 use crate::state::collect::{OpenOfColor, open_connections};
 use crate::state::{Cause, ColorLive, ErrorReason, ServiceState, Snapshot};
+use crate::telemetry::Counter;
 
 /// What is, as of now.
 pub fn status(context: &Context, now: Instant) -> StatusReport {
@@ -29,6 +30,7 @@ pub fn status(context: &Context, now: Instant) -> StatusReport {
         configuration: ConfigurationReport {
             path: facts.config.clone(),
             hash: snapshot.catalog.hash.clone(),
+            baseline_hash: snapshot.baseline_hash(),
             degraded: facts.is_degraded(),
             generation: snapshot.generation,
             last_reload: facts.last_reload.load().as_deref().cloned(),
@@ -113,7 +115,7 @@ fn service(state: &ServiceState, catalog: &Catalog, open: &OpenByColor, now: Ins
 
 fn lanes(state: &ServiceState) -> Option<LanesReport> {
     let mode = state.inbound.lanes.as_ref()?.mode.label().to_owned();
-    let sum = |count: fn(&ColorLive) -> &AtomicU64| -> u64 {
+    let sum = |count: fn(&ColorLive) -> &Counter| -> u64 {
         let colors = state.ports.iter().flat_map(|port| &port.colors);
         colors.map(|color| count(&color.live).load(Ordering::Relaxed)).sum()
     };

@@ -8,11 +8,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::telemetry::Stripes;
+
 /// Connections and retries of one service and port over the last [`RetryBudget::WINDOW_SECONDS`], in
 /// buckets of a second. Threads share it without a lock.
 #[derive(Debug, Default)]
 pub struct RetryBudget {
-    connections: Window,
+    connections: Stripes<Window>,
     retries: Window,
 }
 
@@ -26,7 +28,7 @@ impl RetryBudget {
     /// Notes a connection whose first try begins in this second. Seconds count from any instant that
     /// stays the same.
     pub fn note_connection(&self, second: u32) {
-        self.connections.add(second);
+        self.connections.own().add(second);
     }
 
     /// Takes one retry out of the budget, where retries may number `percent` of connections. False when it
@@ -35,7 +37,8 @@ impl RetryBudget {
     pub fn take(&self, second: u32, percent: u32) -> bool {
         // Taken first and given back: two threads that both look first would both see the last one.
         self.retries.add(second);
-        let allowed = (self.connections.sum(second) * u64::from(percent) / 100).max(Self::FREE);
+        let connections: u64 = self.connections.iter().map(|window| window.sum(second)).sum();
+        let allowed = (connections * u64::from(percent) / 100).max(Self::FREE);
         let is_within = self.retries.sum(second) <= allowed;
         if !is_within {
             self.retries.give_back(second);

@@ -15,6 +15,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::schedule::{Owed, Schedule};
+use crate::telemetry::Line;
 
 /// One life of a service's weights on one port.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ pub struct Split {
     owed: Vec<Owed>,
     /// Absent when all weights are 0.
     schedule: Option<Schedule>,
-    decided: AtomicU64,
+    /// In a line of its own: what it is next to is read by every connection.
+    decided: Line<AtomicU64>,
 }
 
 impl Split {
@@ -37,7 +39,7 @@ impl Split {
     /// A start that takes over what the colors are owed.
     pub fn carrying(weights: Vec<u16>, owed: Vec<Owed>, rotation: usize) -> Self {
         let schedule = Schedule::carried(&weights, &owed, rotation);
-        Self { weights, owed, schedule, decided: AtomicU64::new(0) }
+        Self { weights, owed, schedule, decided: Line::default() }
     }
 
     /// The color of the next connection: its index in the weights given. `None` when all are 0.

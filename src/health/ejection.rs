@@ -15,8 +15,9 @@ pub enum Change {
     Back,
 }
 
-/// Goes over the endpoints of one color: takes back those whose time is over, or that served a
-/// connection meanwhile, then ejects those that failed too often, as far as the bound allows.
+/// Goes over the endpoints of one color: takes back those whose time is over, or that served a connection
+/// meanwhile, and those that are too many since the color or its bound became smaller, the soonest due first. Then
+/// ejects those that failed too often, as far as the bound allows.
 pub fn sweep<'a>(
     endpoints: impl Iterator<Item = &'a EndpointLive> + Clone,
     outlier: Option<&Outlier>,
@@ -38,9 +39,19 @@ pub fn sweep<'a>(
         }
     }
     let Some(outlier) = outlier else { return };
+    let max = ejected_max(count, outlier);
+    if ejected > max {
+        let mut held: Vec<_> = endpoints.clone().filter(|endpoint| endpoint.outlier.is_ejected()).collect();
+        held.sort_by_key(|endpoint| endpoint.outlier.record().until);
+        for endpoint in held.into_iter().take(ejected - max) {
+            end(endpoint, now);
+            changed(endpoint, Change::Back);
+        }
+        return;
+    }
     for endpoint in endpoints {
         let is_due = endpoint.outlier.failures() >= outlier.consecutive_failures;
-        if is_due && !endpoint.outlier.is_ejected() && ejected < ejected_max(count, outlier) {
+        if is_due && !endpoint.outlier.is_ejected() && ejected < max {
             let length = eject(endpoint, outlier, now);
             ejected += 1;
             changed(endpoint, Change::Ejected(length));
@@ -94,9 +105,14 @@ mod tests {
     }
 
     fn sweep_all(color: &[Arc<EndpointLive>], now: Instant) -> Vec<(u16, Change)> {
+        sweep_within(color, OUTLIER.max_ejected_percent, now)
+    }
+
+    fn sweep_within(color: &[Arc<EndpointLive>], percent: u32, now: Instant) -> Vec<(u16, Change)> {
         let mut changes = Vec::new();
         let note = |endpoint: &EndpointLive, change| changes.push((endpoint.address.port(), change));
-        sweep(color.iter().map(Arc::as_ref), Some(&OUTLIER), now, note);
+        let outlier = Outlier { max_ejected_percent: percent, ..OUTLIER };
+        sweep(color.iter().map(Arc::as_ref), Some(&outlier), now, note);
         changes
     }
 
@@ -141,7 +157,50 @@ mod tests {
         assert_eq!(changes, [Change::Back]);
     }
 
+    #[test]
+    fn in_a_color_that_became_smaller_those_that_are_due_the_soonest_are_back() {
+        let color = color(4);
+        let now = Instant::now();
+        fail(&color[3], 5);
+        sweep_all(&color, now);
+        fail(&color[1], 5);
+        sweep_all(&color, now + Duration::from_secs(1));
+        assert_eq!(color.iter().filter(|endpoint| endpoint.outlier.is_ejected()).count(), 2);
+        let smaller = [Arc::clone(&color[1]), Arc::clone(&color[3])];
+        let later = now + Duration::from_secs(2);
+        assert_eq!(sweep_all(&smaller, later), [(4, Change::Back)]);
+        assert_eq!(color[3].outlier.failures(), 0);
+        // One is left: it stays ejected, as always one may be.
+        assert_eq!(sweep_all(&smaller[..1], later), []);
+        assert!(color[1].outlier.is_ejected());
+    }
+
     proptest! {
+        /// The same while reloads take endpoints out of the color, put them back and change the share.
+        #[test]
+        fn the_share_holds_at_any_size_of_the_color(
+            steps in proptest::collection::vec((0_usize..8, 1_usize..9, 0_u32..101, 0_u64..20), 1..120),
+        ) {
+            let color = color(8);
+            let mut now = Instant::now();
+            for (first, many, percent, seconds) in steps {
+                let mut part: Vec<_> = color.iter().cycle().skip(first).take(many).cloned().collect();
+                for endpoint in &part {
+                    fail(endpoint, OUTLIER.consecutive_failures);
+                }
+                now += Duration::from_secs(seconds);
+                let is_held = |endpoint: &&Arc<EndpointLive>| {
+                    endpoint.outlier.record().until.is_some_and(|until| until > now)
+                };
+                let held = part.iter().filter(is_held).count();
+                sweep_within(&part, percent, now);
+                part.retain(|endpoint| endpoint.outlier.is_ejected());
+                let max = (many * percent as usize / 100).max(1);
+                prop_assert!(part.len() <= max, "{} of {many} at {percent} %", part.len());
+                prop_assert!(part.len() >= held.min(max), "no more are taken back than are too many");
+            }
+        }
+
         /// Whatever happens and whenever it is looked at: never more than the share, never longer than the
         /// longest, and nobody who did not fail often enough.
         #[test]

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::names::WORKER_LOOP_LAG;
+use crate::telemetry::stripes::become_worker;
 
 /// Threads with a current-thread runtime each.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Workers {
             workers.handles.push(runtime.handle().clone());
             let stop = workers.stop.clone();
             let thread = thread::Builder::new().name(format!("teal-worker-{index}")).spawn(move || {
+                become_worker(index);
                 runtime.spawn(measure_lag(index));
                 runtime.block_on(stop.cancelled());
             })?;

@@ -75,6 +75,8 @@ pub struct Course {
     finished: Vec<ColorName>,
     /// Colors that had nobody to try when they were looked at: down, or at a limit.
     passed: Vec<ColorName>,
+    /// Those of them of which every endpoint was seen to be down, in this search for a try.
+    down: Vec<ColorName>,
     /// Endpoints that did not answer in time: a lost SYN is no refusal, so they are worth another try
     /// when nobody else is left.
     unanswered: Vec<(ColorName, Why, SocketAddr)>,
@@ -98,12 +100,12 @@ impl Course {
         (client, lane): (IpAddr, Option<&ColorName>),
         retries: u32,
     ) -> Result<Self, ErrorReason> {
-        let in_lane = || Some((find(port, lane?)?, Why::Lane));
+        let in_lane = || Some((port.color(lane?)?, Why::Lane));
         let (color, why) = match &route.via {
             Via::Vip | Via::Expose => {
                 in_lane().or_else(|| by_weight(port, client)).ok_or(ErrorReason::NoWeight)?
             }
-            Via::Preview(name) => (find(port, name).ok_or(ErrorReason::Removed)?, Why::Preview),
+            Via::Preview(name) => (port.color(name).ok_or(ErrorReason::Removed)?, Why::Preview),
         };
         Ok(Self {
             port: route.port,
@@ -114,6 +116,7 @@ impl Course {
             leg: Leg::new(&color.name, why),
             finished: Vec::new(),
             passed: Vec::new(),
+            down: Vec::new(),
             unanswered: Vec::new(),
             trust: Trust::Checks,
             found: Found::Nothing,
@@ -161,6 +164,7 @@ impl Course {
             return None;
         }
         let (trust, mut may_look_again, mut last) = (self.trust, self.tries > 0, None);
+        self.down.clear();
         loop {
             if let Some(attempt) = self.next_in_leg(service, port) {
                 return Some(attempt);
@@ -209,7 +213,7 @@ impl Course {
 
     /// The first try of a leg is free; each further one takes a retry and an endpoint not yet tried.
     fn next_in_leg(&mut self, service: &ServiceState, port: &PortState) -> Option<Attempt> {
-        let color = find(port, &self.leg.color)?;
+        let color = port.color(&self.leg.color)?;
         if !self.may_have((service, port), color, self.leg.why) {
             return None;
         }
@@ -236,7 +240,7 @@ impl Course {
     /// Whether a color may have the connection: it has weight, or somebody says so in spite of weight 0.
     fn may_have(&self, (service, port): (&ServiceState, &PortState), color: &ColorState, why: Why) -> bool {
         let is_fallback = || {
-            let fallback = find(port, &self.chosen).and_then(|chosen| port.colors.get(chosen.fallback?));
+            let fallback = port.color(&self.chosen).and_then(|chosen| port.colors.get(chosen.fallback?));
             fallback.is_some_and(|fallback| fallback.name == color.name)
         };
         match why {
@@ -269,6 +273,8 @@ impl Course {
         }
         if some_full.get() {
             self.limit = Some(ErrorReason::LimitEndpoint);
+        } else if tried.is_empty() {
+            self.down.push(color.name.clone());
         }
         None
     }
@@ -285,8 +291,9 @@ impl Course {
             self.leg.place = Some(turn);
             return Some(index);
         }
-        let best =
-            if works { Standing::Works } else { (0..color.endpoints.len()).filter_map(standing).min()? };
+        // One look at each, so that what changes meanwhile does not leave nobody who is best.
+        let seen: Vec<_> = (0..color.endpoints.len()).map(standing).collect();
+        let best = seen.iter().flatten().copied().min()?;
         if best >= Standing::Ejected {
             if self.trust == Trust::Checks {
                 if self.leg.place.is_none() {
@@ -297,11 +304,11 @@ impl Course {
             }
             color.live.all_down_tries().fetch_add(1, Ordering::Relaxed);
         }
-        let is_best = |index: usize| standing(index) == Some(best);
+        let is_best = |index: usize| seen.get(index) == Some(&Some(best));
         let turn = match self.leg.place {
             Some(turn) => turn,
             None if best == Standing::Works && color.slow_start => {
-                let drawn = works.then_some(index);
+                let drawn = is_best(index).then_some(index);
                 let (turn, index) = slow_start::take_turn((color, client), (turn, drawn), is_best, open);
                 self.leg.place = Some(turn);
                 return index;
@@ -321,8 +328,10 @@ impl Course {
         if !may_try || self.trust == Trust::Nobody || self.found != Found::Down {
             return None;
         }
-        let is_down = if self.is_alone() { find(port, &self.chosen)?.is_down() } else { port.is_down() };
-        if !is_down {
+        // What was found down may work by now: better tried than refused.
+        let is_down = |color: &ColorState| self.down.contains(&color.name) || color.is_down();
+        let alone = if self.is_alone() { Some(port.color(&self.chosen)?) } else { None };
+        if !alone.map_or_else(|| port.has_weight_and_all(is_down), is_down) {
             return None;
         }
         self.trust = Trust::Nobody;
@@ -342,7 +351,7 @@ impl Course {
         let mut weighted: Vec<_> =
             port.colors.iter().filter(|color| !color.weight.is_zero() && !is_finished(color)).collect();
         weighted.sort_by_key(|color| (color.name != self.chosen, Reverse(color.weight), &color.name));
-        let chosen = find(port, &self.chosen);
+        let chosen = port.color(&self.chosen);
         if let Some(first) = weighted.first() {
             let why = if first.name == self.chosen { self.chosen_why } else { Why::Spill };
             if why != Why::Spill || may_spill(service, chosen) {
@@ -375,10 +384,6 @@ fn by_weight(port: &PortState, client: IpAddr) -> Option<(&ColorState, Why)> {
 fn may_spill(service: &ServiceState, chosen: Option<&ColorState>) -> bool {
     service.service.policy.on_color_down == OnColorDown::Spill
         || chosen.is_none_or(|chosen| chosen.weight.is_zero())
-}
-
-fn find<'a>(port: &'a PortState, name: &ColorName) -> Option<&'a ColorState> {
-    port.colors.iter().find(|color| color.name == *name)
 }
 
 #[cfg(test)]

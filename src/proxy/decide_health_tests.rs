@@ -263,3 +263,36 @@ fn an_ejected_endpoint_gets_nothing_while_another_is_left_and_comes_before_those
     let ports = all_ports(&mut course_of(&snapshot, Via::Vip), state(&snapshot));
     assert_eq!((ports[0], ports.len()), (100, 3));
 }
+
+#[test]
+fn promise_6_who_turns_healthy_between_two_looks_is_tried() {
+    let live = Live::default();
+    for (via, weights) in [(Via::Vip, (100, 0)), (Via::Vip, (1, 1)), (preview("blue"), (100, 0))] {
+        let service = checked(service("a", 80, blue_green(weights.0, weights.1)));
+        let snapshot = snapshot_with(&live, service, HealthState::Unhealthy);
+        let (service, mut course) = (state(&snapshot), course_of(&snapshot, via));
+        // What `next` does, one look after the other.
+        assert!(course.next_in_leg(service, &service.ports[0]).is_none());
+        say(&snapshot, HealthState::Healthy, |port| port == 101);
+        assert!(course.last_resort(service, &service.ports[0]).is_some());
+        assert_eq!(course.refusal(None), ErrorReason::Down);
+    }
+}
+
+#[test]
+fn promise_6_a_pick_decides_by_one_look_at_each_endpoint() {
+    let live = Live::default();
+    let service = checked(service("a", 80, vec![color("blue", 1, &endpoints(100, 1))]));
+    let snapshot = snapshot_with(&live, service, HealthState::Pending);
+    let blue = &state(&snapshot).ports[0].colors[0];
+    let changes = [(Standing::Unknown, Standing::Works), (Standing::Works, Standing::Unknown)];
+    for ((first, then), after) in changes.into_iter().flat_map(|change| (0..4).map(move |n| (change, n))) {
+        let looks = Cell::new(0);
+        let standing = |_| {
+            looks.set(looks.get() + 1);
+            Some(if looks.get() <= after { first } else { then })
+        };
+        let mut course = course_of(&snapshot, Via::Vip);
+        assert_eq!(course.pick(blue, &standing), Some(0), "{first:?}, then {then:?} after {after} looks");
+    }
+}

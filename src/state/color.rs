@@ -15,7 +15,7 @@ use crate::telemetry::names::{
     FIRST_BYTE, Family, HEALTH_TRANSITIONS, LANE_AMBIGUOUS, LANE_CONNECTIONS, LANE_FALLBACKS,
     RETRY_BUDGET_EXHAUSTED, SOURCE_PORTS_EXHAUSTED, SPLIT_DECISIONS, WEIGHT_ZERO_VIOLATIONS,
 };
-use crate::telemetry::{CounterCell, FixedHistogram, HistogramCell, Series};
+use crate::telemetry::{Counter, CounterCell, FixedHistogram, HistogramCell, Line, Series};
 
 /// Labels of a color's series, and where to make them.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl Labels {
 pub struct ColorLive {
     labels: Labels,
     /// The place in the sequence of the color's endpoints.
-    pub picks: AtomicU64,
+    pub picks: Line<AtomicU64>,
     /// Connections of the color on all ports, those still connecting included.
     pub places: Arc<Places>,
     /// `split_decisions_total`
@@ -89,7 +89,7 @@ impl ColorLive {
     pub(super) fn new(labels: Labels, places: Arc<Places>) -> Self {
         Self {
             places,
-            picks: AtomicU64::new(0),
+            picks: Line::default(),
             decisions: labels.counter(SPLIT_DECISIONS, None),
             connections: labels.counter(CONNECTIONS, None),
             retries: labels.counter(CONNECT_RETRIES, None),
@@ -127,40 +127,40 @@ impl ColorLive {
     }
 
     /// `retry_budget_exhausted_total`
-    pub fn retry_budget_exhausted(&self) -> &AtomicU64 {
+    pub fn retry_budget_exhausted(&self) -> &Counter {
         self.retry_budget_exhausted.get_or_init(|| self.labels.counter(RETRY_BUDGET_EXHAUSTED, None))
     }
 
     /// `lane_connections_total`
-    pub fn lane_connections(&self) -> &AtomicU64 {
+    pub fn lane_connections(&self) -> &Counter {
         self.lane_connections.get_or_init(|| self.labels.counter(LANE_CONNECTIONS, None))
     }
 
     /// `lane_fallbacks_total`
-    pub fn lane_fallbacks(&self) -> &AtomicU64 {
+    pub fn lane_fallbacks(&self) -> &Counter {
         self.lane_fallbacks.get_or_init(|| self.labels.counter(LANE_FALLBACKS, None))
     }
 
     /// `connections_closed_total{reason}`
-    pub fn closed(&self, reason: ClosedReason) -> &AtomicU64 {
+    pub fn closed(&self, reason: ClosedReason) -> &Counter {
         self.closed[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECTIONS_CLOSED, Some(("reason", reason.label()))))
     }
 
     /// `connection_errors_total{reason}` for a connection that the split or a preview name gave here.
-    pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
+    pub fn errors(&self, reason: ErrorReason) -> &Counter {
         self.errors[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
     }
 
     /// `connect_failures_total{reason}`
-    pub fn connect_failures(&self, reason: ErrorReason) -> &AtomicU64 {
+    pub fn connect_failures(&self, reason: ErrorReason) -> &Counter {
         self.connect_failures[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECT_FAILURES, Some(("reason", reason.label()))))
     }
 
     /// `backend_faults_total{kind}`
-    pub fn faults(&self, fault: BackendFault) -> &AtomicU64 {
+    pub fn faults(&self, fault: BackendFault) -> &Counter {
         self.faults[fault as usize]
             .get_or_init(|| self.labels.counter(BACKEND_FAULTS, Some(("kind", fault.label()))))
     }
@@ -228,12 +228,12 @@ impl PortLive {
     }
 
     /// `lane_ambiguous_total{color="none"}`
-    pub fn lane_ambiguous(&self) -> &AtomicU64 {
+    pub fn lane_ambiguous(&self) -> &Counter {
         self.lane_ambiguous.get_or_init(|| self.labels.counter(LANE_AMBIGUOUS, None))
     }
 
     /// `connection_errors_total{color="none",reason}`
-    pub fn errors(&self, reason: ErrorReason) -> &AtomicU64 {
+    pub fn errors(&self, reason: ErrorReason) -> &Counter {
         self.errors[reason as usize]
             .get_or_init(|| self.labels.counter(CONNECTION_ERRORS, Some(("reason", reason.label()))))
     }

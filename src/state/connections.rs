@@ -1,7 +1,7 @@
 //! Open connections, by endpoint: counted, aged, and cut when a drain ends or the daemon stops.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 
 use super::signals::{OVERDUE, STALLED};
+use crate::telemetry::Stripes;
+use crate::telemetry::stripes::{PARTS_MAX, own_part};
 
 /// Why a connection is on the color that it is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,28 +244,41 @@ fn milliseconds(age: Duration) -> u32 {
     u32::try_from(age.as_millis()).unwrap_or(u32::MAX).clamp(1, HAS_STALLED - 1)
 }
 
-/// The open connections of one endpoint.
+/// The open connections of one endpoint: a table for each worker, so that none waits for another's connections.
 #[derive(Debug, Default)]
 pub struct OpenConnections {
-    table: Mutex<Slab<Arc<Connection>>>,
+    tables: Stripes<Mutex<Table>>,
+}
+
+type Table = Slab<Arc<Connection>>;
+
+/// Where the part begins in the key of a connection; its place in the table is below.
+const PART_SHIFT: u32 = 24;
+const _: () = assert!(PARTS_MAX <= 1 << (u32::BITS - PART_SHIFT));
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    // Nothing under the lock can panic half-way.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl OpenConnections {
-    fn table(&self) -> std::sync::MutexGuard<'_, Slab<Arc<Connection>>> {
-        // Nothing under the lock can panic half-way.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tables(&self) -> impl Iterator<Item = MutexGuard<'_, Table>> {
+        self.tables.iter().map(lock)
     }
 
     /// Notes a connection; give what comes back to [`Self::remove`].
     pub fn insert(&self, connection: Arc<Connection>) -> u32 {
-        let key = self.table().insert(connection);
-        u32::try_from(key).expect("a process has fewer descriptors than this")
+        let part = own_part();
+        let place = lock(self.tables.part(part)).insert(connection);
+        let key = u32::try_from(place | part << PART_SHIFT).ok().filter(|_| place >> PART_SHIFT == 0);
+        key.expect("a worker has fewer descriptors than this")
     }
 
     /// Forgets a connection that ended.
     pub fn remove(&self, key: u32) {
-        let mut table = self.table();
-        table.remove(key as usize);
+        let place = key & ((1 << PART_SHIFT) - 1);
+        let mut table = lock(self.tables.part((key >> PART_SHIFT) as usize));
+        table.remove(place as usize);
         if table.is_empty() {
             table.shrink_to_fit();
         }
@@ -271,7 +286,7 @@ impl OpenConnections {
 
     /// How many are open.
     pub fn len(&self) -> usize {
-        self.table().len()
+        self.tables().map(|table| table.len()).sum()
     }
 
     /// Whether none is open.
@@ -281,11 +296,14 @@ impl OpenConnections {
 
     /// Number and earliest start of those that `wanted` accepts.
     pub fn summary(&self, wanted: impl Fn(&Connection) -> bool) -> (usize, Option<Instant>) {
-        let table = self.table();
-        let opened = table.iter().map(|(_, connection)| connection).filter(|c| wanted(c)).map(|c| c.opened);
-        opened.fold((0, None), |(count, oldest), opened| {
-            (count + 1, Some(oldest.map_or(opened, |oldest: Instant| oldest.min(opened))))
-        })
+        let (mut count, mut oldest) = (0, None::<Instant>);
+        for table in self.tables() {
+            for (_, connection) in table.iter().filter(|(_, connection)| wanted(connection)) {
+                count += 1;
+                oldest = Some(oldest.map_or(connection.opened, |oldest| oldest.min(connection.opened)));
+            }
+        }
+        (count, oldest)
     }
 
     /// Cuts up to `at_most` of those not yet cut; returns how many.
@@ -308,20 +326,27 @@ impl OpenConnections {
 
     /// Takes back what was asked of those that are not cut.
     pub fn spare(&self) {
-        self.table().iter().for_each(|(_, connection)| connection.spare());
+        for table in self.tables() {
+            table.iter().for_each(|(_, connection)| connection.spare());
+        }
     }
 
     /// Up to `at_most` of those that `wanted` accepts, so that nobody is woken under the lock.
     fn choose(&self, at_most: usize, wanted: impl Fn(&Connection) -> bool) -> Vec<Arc<Connection>> {
-        let table = self.table();
-        let open = table.iter().map(|(_, connection)| connection);
-        open.filter(|connection| wanted(connection)).take(at_most).cloned().collect()
+        let mut chosen = Vec::new();
+        for table in self.tables() {
+            let open = table.iter().map(|(_, connection)| connection);
+            let left = at_most - chosen.len();
+            chosen.extend(open.filter(|connection| wanted(connection)).take(left).cloned());
+        }
+        chosen
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::stripes::become_worker;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -362,5 +387,27 @@ mod tests {
         assert!(connection.note_unblocked());
         connection.note_blocked();
         assert!(!connection.is_stalled(Instant::now() + SECOND * 100) && !connection.note_unblocked());
+    }
+
+    #[test]
+    fn connections_of_all_workers_are_counted_asked_and_cut() {
+        let open = OpenConnections::default();
+        let keys: Vec<u32> = std::thread::scope(|scope| {
+            let worker = |index| {
+                let open = &open;
+                scope.spawn(move || {
+                    become_worker(index);
+                    (0..3).map(|_| open.insert(Arc::new(connection()))).collect::<Vec<_>>()
+                })
+            };
+            let workers: Vec<_> = (0..4).map(worker).collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        assert_eq!((open.len(), open.summary(|_| true).0), (12, 12));
+        assert_eq!((open.ask_to_end_idle(2), open.ask_to_end_idle(2)), (6, 3));
+        assert_eq!((open.cut(CutReason::Shutdown, 7), open.cut(CutReason::Shutdown, 7)), (7, 5));
+        // Also by a thread that is none of theirs.
+        keys.into_iter().for_each(|key| open.remove(key));
+        assert!(open.is_empty());
     }
 }

@@ -72,7 +72,7 @@ pub struct Draining {
 pub fn cause(snapshot: &Snapshot, endpoint: &LivingEndpoint) -> Option<DrainCause> {
     let address = endpoint.live.address;
     let port = snapshot.port(&endpoint.service, endpoint.port);
-    let color = port.and_then(|(_, port)| port.colors.iter().find(|color| color.name == endpoint.color));
+    let color = port.and_then(|(_, port)| port.color(&endpoint.color));
     let state = color.and_then(|color| color.endpoints.iter().find(|endpoint| endpoint.address == address));
     match (color, state) {
         (_, Some(state)) if !state.is_enabled() => Some(DrainCause::Disabled),

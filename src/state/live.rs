@@ -20,8 +20,10 @@ use super::slow_start::SlowStartCell;
 use crate::model::{ColorName, ServiceName};
 use crate::telemetry::Series;
 
-/// The live facts of one endpoint, by (service, port, color, address).
+/// The live facts of one endpoint, by (service, port, color, address). Aligned so that who counts references to it does
+/// not disturb who reads it.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct EndpointLive {
     /// Its address.
     pub address: SocketAddr,

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -17,24 +17,37 @@ use super::color::ColorLive;
 use super::live::EndpointLive;
 use super::reasons::ErrorReason;
 use crate::model::{AcceptRate, ConnectionLimits};
+use crate::telemetry::Stripes;
 
-/// A number of connections.
+/// A number of connections. Where no limit is set each worker counts its own, and nobody waits for anybody; under a
+/// limit all take from one number.
 #[derive(Debug, Default)]
-pub struct Places(AtomicU32);
+pub struct Places {
+    /// Taken without a limit, less all that were given back, of either kind; wraps.
+    free: Stripes<AtomicU64>,
+    /// Taken under a limit.
+    limited: AtomicU64,
+}
 
 impl Places {
     /// Takes one more, unless `max` are taken.
     fn take(&self, max: Option<NonZeroU32>) -> bool {
         let Some(max) = max else {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            self.free.own().fetch_add(1, Ordering::Release);
             return true;
         };
-        let one_more = |taken: u32| (taken < max.get()).then_some(taken + 1);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        // Read before `limited`: what was given back has been taken, so this is never too low.
+        let free = self.sum_free();
+        let one_more = |limited: u64| (taken(limited, free) < max.get()).then(|| limited.wrapping_add(1));
+        self.limited.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
     }
 
     fn give_back(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.free.own().fetch_sub(1, Ordering::Release);
+    }
+
+    fn sum_free(&self) -> u64 {
+        self.free.iter().map(|part| part.load(Ordering::Acquire)).fold(0, u64::wrapping_add)
     }
 
     /// Whether `max` are taken. Somebody may come or go right after.
@@ -44,8 +57,15 @@ impl Places {
 
     /// How many are taken.
     pub fn taken(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        let free = self.sum_free();
+        taken(self.limited.load(Ordering::Acquire), free)
     }
+}
+
+/// A connection that is given back by another worker than took it may be seen gone before it was seen to come: then
+/// the sum is below 0 for a moment.
+fn taken(limited: u64, free: u64) -> u32 {
+    u32::try_from(limited.wrapping_add(free).cast_signed().max(0)).unwrap_or(u32::MAX)
 }
 
 /// Shards of the table of client addresses: workers seldom meet at one.

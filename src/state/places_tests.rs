@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use super::*;
+use crate::telemetry::stripes::become_worker;
 
 const THREADS: u32 = 8;
 const MAX: NonZeroU32 = NonZeroU32::new(5).unwrap();
@@ -108,4 +109,35 @@ fn a_limit_that_is_set_later_counts_who_is_there() {
         (0..7).map(|_| service.enter(&ConnectionLimits::default(), from(1)).unwrap()).collect();
     let limits = ConnectionLimits { service: Some(MAX), ..ConnectionLimits::default() };
     assert_eq!(service.enter(&limits, from(1)).unwrap_err(), ErrorReason::LimitService);
+}
+
+#[test]
+fn a_limit_is_exact_over_those_who_came_without_one_whoever_gives_their_places_back() {
+    let places = Places::default();
+    let worker = |index: usize, work: &(dyn Fn() + Sync)| {
+        become_worker(index);
+        work();
+    };
+    let by_all = |work: &(dyn Fn() + Sync)| {
+        std::thread::scope(|scope| {
+            for index in 0..THREADS as usize {
+                scope.spawn(move || worker(index, work));
+            }
+        });
+    };
+    by_all(&|| (0..3).for_each(|_| assert!(places.take(None))));
+    assert_eq!(places.taken(), 3 * THREADS);
+    let (max, entered) = (NonZeroU32::new(3 * THREADS + 5), AtomicU32::new(0));
+    by_all(&|| {
+        for _ in 0..50 {
+            entered.fetch_add(u32::from(places.take(max)), Ordering::SeqCst);
+        }
+    });
+    assert_eq!((entered.into_inner(), places.taken()), (5, 3 * THREADS + 5));
+    // This thread is none of those that took them.
+    (0..places.taken()).for_each(|_| places.give_back());
+    assert_eq!(
+        (places.taken(), places.take(NonZeroU32::new(1)), places.take(NonZeroU32::new(1))),
+        (0, true, false)
+    );
 }

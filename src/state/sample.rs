@@ -125,7 +125,7 @@ impl Sample {
     }
 
     fn sum(service: &ServiceState, color: &ColorName, look: impl Fn(&ColorState) -> Self) -> Option<Self> {
-        let of_ports = service.ports.iter().filter_map(|port| port.colors.iter().find(|c| c.name == *color));
+        let of_ports = service.ports.iter().filter_map(|port| port.color(color));
         of_ports.map(look).reduce(|all, port| all.plus(&port))
     }
 

@@ -128,7 +128,7 @@ fn add_one(counter: &AtomicU64) {
 impl ColorLive {
     /// Counts a try that failed by the color's own fault.
     pub fn note_failed_try(&self, (why, in_color): (Why, InColor), reason: ErrorReason) {
-        add_one(self.connect_failures(reason));
+        self.connect_failures(reason).fetch_add(1, Ordering::Relaxed);
         // Further tries of a connection are no further evidence: what one met the next may meet for the same reason.
         if in_color == InColor::First {
             self.signals.failed(why);
@@ -145,7 +145,7 @@ impl ColorLive {
             None if in_color == InColor::Further => add_one(&self.signals.served_later),
             None => {}
         }
-        add_one(&self.connections);
+        self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts the first byte of a connection, after so long a wait. Ends a row of failures, which writes only
@@ -169,7 +169,7 @@ impl ColorLive {
         if let Some(fault) = fault {
             self.note_fault(why, fault);
         }
-        add_one(self.closed(reason));
+        self.closed(reason).fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a fault of a connection.
@@ -180,7 +180,7 @@ impl ColorLive {
         if fault.is_failure() {
             self.signals.failed(why);
         }
-        add_one(self.faults(fault));
+        self.faults(fault).fetch_add(1, Ordering::Relaxed);
     }
 
     /// Samples that failed in a row: at their first try, or without an answer; since the last first byte

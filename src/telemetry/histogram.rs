@@ -1,10 +1,14 @@
-//! A histogram over fixed buckets: one atomic per bucket, no allocation and no lock when recording.
+//! A histogram over fixed buckets: one atomic per bucket and worker, no lock when recording, and no allocation but at
+//! a worker's first value.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::HistogramFn;
+
+use super::stripes::{Line, Stripes};
 
 /// Counts values by bucket. Rendered cumulatively, as Prometheus expects.
 #[derive(Debug)]
@@ -12,9 +16,13 @@ pub struct FixedHistogram {
     bounds: Cow<'static, [f64]>,
     /// One of so many bounds is exported.
     parts: usize,
-    counts: Box<[AtomicU64]>,
-    sum_nanos: AtomicU64,
+    cells: Stripes<OnceLock<Cells>>,
 }
+
+/// One worker's count of each bucket, then the sum in nanoseconds.
+type Cells = Box<[Line<[AtomicU64; LINE]>]>;
+
+const LINE: usize = 8;
 
 impl FixedHistogram {
     /// A histogram whose buckets end at `bounds` (ascending, in seconds) and at infinity.
@@ -28,13 +36,22 @@ impl FixedHistogram {
     }
 
     fn with(bounds: Cow<'static, [f64]>, parts: usize) -> Self {
-        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, parts, counts, sum_nanos: AtomicU64::new(0) }
+        Self { bounds, parts, cells: Stripes::default() }
+    }
+
+    fn sum_index(&self) -> usize {
+        self.bounds.len() + 1
+    }
+
+    /// What all workers have at an index.
+    fn load(&self, index: usize) -> u64 {
+        let cells = self.cells.iter().filter_map(OnceLock::get);
+        cells.map(|cells| cells[index / LINE][index % LINE].load(Ordering::Relaxed)).sum()
     }
 
     /// How many values are in each bucket, the finer ones included.
     pub fn counts(&self) -> Vec<u64> {
-        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+        (0..=self.bounds.len()).map(|bucket| self.load(bucket)).collect()
     }
 
     /// Counts one duration.
@@ -46,27 +63,29 @@ impl FixedHistogram {
     pub fn observe_times(&self, value: Duration, times: u64) {
         let seconds = value.as_secs_f64();
         let bucket = self.bounds.partition_point(|bound| *bound < seconds);
-        self.counts[bucket].fetch_add(times, Ordering::Relaxed);
+        let lines = self.sum_index() / LINE + 1;
+        let cells = self.cells.own().get_or_init(|| (0..lines).map(|_| Line::default()).collect());
+        let add = |index: usize, value| cells[index / LINE][index % LINE].fetch_add(value, Ordering::Relaxed);
+        add(bucket, times);
         let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
-        self.sum_nanos.fetch_add(nanos.saturating_mul(times), Ordering::Relaxed);
+        add(self.sum_index(), nanos.saturating_mul(times));
     }
 
     /// The upper bounds with the number of values at or below each, then the total.
     pub fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
-        let mut total = 0;
+        let (mut total, counts) = (0, self.counts());
         let mut buckets = Vec::with_capacity(self.bounds.len() / self.parts);
-        for (bounds, counts) in self.bounds.chunks_exact(self.parts).zip(self.counts.chunks_exact(self.parts))
-        {
-            total += counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+        for (bounds, counts) in self.bounds.chunks_exact(self.parts).zip(counts.chunks_exact(self.parts)) {
+            total += counts.iter().sum::<u64>();
             buckets.push((bounds[self.parts - 1], total));
         }
-        total += self.counts[self.bounds.len()].load(Ordering::Relaxed);
+        total += counts[self.bounds.len()];
         (buckets, total)
     }
 
     /// Sum of all values, in seconds.
     pub fn sum_seconds(&self) -> f64 {
-        Duration::from_nanos(self.sum_nanos.load(Ordering::Relaxed)).as_secs_f64()
+        Duration::from_nanos(self.load(self.sum_index())).as_secs_f64()
     }
 }
 

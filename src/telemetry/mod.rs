@@ -10,6 +10,8 @@ pub mod logs;
 pub mod names;
 pub mod ordinary;
 pub mod series;
+pub mod stripes;
 
 pub use histogram::FixedHistogram;
 pub use series::{CounterCell, GaugeCell, HistogramCell, Series, SetGauge};
+pub use stripes::{Counter, Line, Stripes};

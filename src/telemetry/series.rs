@@ -13,9 +13,10 @@ use metrics_util::registry::{Registry, Storage};
 
 use super::histogram::FixedHistogram;
 use super::names::{Family, Kind, REMOVABLE};
+use super::stripes::Counter;
 
 /// A counter's cell.
-pub type CounterCell = Arc<AtomicU64>;
+pub type CounterCell = Arc<Counter>;
 /// A gauge's cell: the bits of an `f64`, set through [`metrics::GaugeFn`] or [`Series::set_gauge`].
 pub type GaugeCell = Arc<AtomicU64>;
 /// A histogram's cell.

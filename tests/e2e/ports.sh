@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Source ports over a real link: 2,000 short connections a second to one endpoint, so many that the
 # ports of the host wrap around, without an error. Client and teal in one network namespace, the
-# backend in another, joined by veth. 20 s, or 60 s with LONG=1.
+# backend in another, joined by veth. 20 s, or 60 s with LONG=1. Before that, with a hundred ports only: teal says
+# so when 80 of them are in use, and that it is over when they are not.
 source "$(dirname "$0")/lib.sh"
 need curl jq
 need_binaries
@@ -22,6 +23,26 @@ start_backend backend blue=10.199.0.2:7000
     service shop "$POOL_NET.0.10" 7000 "blue=100@10.199.0.2:7000"
 } >"$CONFIG"
 start_teal
+
+"${IN[@]}" sh -c 'echo 40000 40099 >/proc/sys/net/ipv4/ip_local_port_range'
+ports_used() { [ "$(metric "teal_source_ports_used" 'endpoint="10.199.0.2:7000"')" = "$1" ]; }
+says_so() { "${IN[@]}" "$TEAL" status --socket "$SOCKET" | grep -F 'source ports 10.199.0.2:7000'; }
+spawn few "${IN[@]}" "$LOAD" hold "$POOL_NET.0.10:7000" --connections 79
+few=$SPAWNED
+wait_for 20 "79 ports in use" ports_used 79
+! says_so >/dev/null || fail "79 of 100 source ports are no problem yet"
+spawn more "${IN[@]}" "$LOAD" hold "$POOL_NET.0.10:7000" --connections 3
+wait_for 20 "the warning of source ports" says_so
+expect "source ports that there are" "$(metric teal_source_ports_limit 'endpoint="10.199.0.2:7000"')" 100
+expect_match "warning" "$(says_so)" 'of the 100 source ports towards this endpoint.*source_addresses'
+grep -q 'ERROR.*source ports towards this endpoint' "$WORK/teal.log" || fail "the log does not say so"
+finish_child "$SPAWNED" || fail "held connections ended"
+finish_child "$few" || fail "held connections ended"
+no_longer() { ! says_so; }
+wait_for 20 "the end of the warning" no_longer
+"${IN[@]}" sh -c "echo $low $high >/proc/sys/net/ipv4/ip_local_port_range"
+say "source ports: warned of at 82 of 100, not at 79, and over with them"
+
 spawn open "${IN[@]}" "$LOAD" open "$POOL_NET.0.10:7000" --rate "$RATE" --connections "$connections" --at-once 500
 code=0
 ended "$SPAWNED" || code=$?

@@ -193,6 +193,14 @@ impl ServiceOracle {
         }
     }
 
+    /// How many endpoints of a color are ejected, and how many may be.
+    pub fn ejected(&self, (port, color): (u16, &ColorName)) -> (usize, usize) {
+        let of_color = self.facts.iter().filter(|(key, _)| key.0 == port && key.1 == *color);
+        let ejected = of_color.clone().filter(|(_, facts)| facts.ejected_until.is_some()).count();
+        let share = self.config.policy.outlier.map_or(0, |outlier| outlier.max_ejected_percent);
+        (ejected, (of_color.count() * share as usize / 100).max(1))
+    }
+
     fn enabled(&self, port: u16, color: &ColorName) -> impl Iterator<Item = &Key> {
         let of_color = self.facts.keys().filter(move |key| key.0 == port && key.1 == *color);
         of_color.filter(|key| !self.disabled.contains(&(key.1.clone(), key.2)))

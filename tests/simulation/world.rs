@@ -406,6 +406,7 @@ impl World {
         let now = self.now;
         let oracle = self.oracles.get_mut(service).expect("there is one for each");
         let outlier = oracle.config.policy.outlier;
+        let (mut ejected, max) = oracle.ejected((port, color));
         for (address, change) in changes {
             let key = (port, color.clone(), *address);
             let facts = oracle.facts.get_mut(&key).expect("it is in the snapshot");
@@ -413,10 +414,11 @@ impl World {
                 (Change::Back, outlier) => {
                     let until = facts.ejected_until.take().expect("it was ejected");
                     assert!(
-                        until <= now || facts.failures == 0 || outlier.is_none(),
+                        until <= now || facts.failures == 0 || outlier.is_none() || ejected > max,
                         "{key:?} is back too early"
                     );
                     facts.failures = 0;
+                    ejected -= 1;
                 }
                 (Change::Ejected(_), None) => panic!("{key:?} is ejected without a reason"),
                 (Change::Ejected(length), Some(outlier)) => {
@@ -426,18 +428,11 @@ impl World {
                 }
             }
         }
-        let of_color = oracle.facts.iter().filter(|(key, _)| key.0 == port && key.1 == *color);
-        let ejected = of_color.clone().filter(|(_, facts)| facts.ejected_until.is_some());
+        let mut of_color = oracle.facts.iter().filter(|(key, _)| key.0 == port && key.1 == *color);
         let is_over = |until: Instant| until <= now;
-        assert!(
-            !ejected.clone().any(|(_, facts)| facts.ejected_until.is_some_and(is_over)),
-            "ejected for too long"
-        );
-        let is_new = changes.iter().any(|(_, change)| *change != Change::Back);
-        if let Some(outlier) = outlier.filter(|_| is_new) {
-            let max = (of_color.count() * outlier.max_ejected_percent as usize / 100).max(1);
-            assert!(ejected.count() <= max, "more than the share of {color} is ejected");
-        }
+        assert!(!of_color.any(|(_, facts)| facts.ejected_until.is_some_and(is_over)), "ejected for too long");
+        let (ejected, max) = oracle.ejected((port, color));
+        assert!(ejected <= max, "more than the share of {color} is ejected");
     }
 
     // Changes.

@@ -1,6 +1,6 @@
 //! Endpoints that did not answer in time: a lost SYN is no refusal.
 
-use super::{Attempt, Course, Order, Standing, Trust, find};
+use super::{Attempt, Course, Order, Standing, Trust};
 use crate::state::{ColorPlace, EndpointPlace, PortState, ServiceState};
 
 impl Course {
@@ -17,7 +17,7 @@ impl Course {
         }
         for index in 0..self.unanswered.len() {
             let (name, why, address) = &self.unanswered[index];
-            let Some(color) = find(port, name) else { continue };
+            let Some(color) = port.color(name) else { continue };
             let endpoint = color.endpoints.iter().find(|endpoint| endpoint.address == *address);
             let Some(endpoint) = endpoint.filter(|_| self.may_have((service, port), color, *why)) else {
                 continue;

@@ -20,8 +20,7 @@ fn works(endpoint: &EndpointState) -> bool {
 
 /// What is known of one color: the port where the fewest endpoints work counts.
 pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<PoolFacts> {
-    let on_ports =
-        || service.ports.iter().filter_map(|port| port.colors.iter().find(|color| color.name == *name));
+    let on_ports = || service.ports.iter().filter_map(|port| port.color(name));
     let working = |color: &ColorState| color.endpoints.iter().filter(|endpoint| works(endpoint)).count();
     let is_pending =
         |endpoint: &&EndpointState| endpoint.is_enabled() && endpoint.health() == HealthState::Pending;

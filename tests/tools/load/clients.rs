@@ -115,7 +115,8 @@ async fn short(target: SocketAddr, tally: &Tally) {
     tally.add_timed(outcome.unwrap_or(Err(Failure::new("no answer in 10 s"))), begun.elapsed());
 }
 
-async fn exchange(stream: &mut TcpStream) -> Result<String, Failure> {
+/// One message; the answer is the backend's name.
+pub async fn exchange(stream: &mut TcpStream) -> Result<String, Failure> {
     stream.write_all(&[b'?'; MESSAGE_OCTETS]).await.map_err(Failure::during("write"))?;
     let mut answer = [0; MESSAGE_OCTETS];
     stream.read_exact(&mut answer).await.map_err(Failure::during("read"))?;

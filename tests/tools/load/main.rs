@@ -9,6 +9,7 @@ mod bulk;
 mod clients;
 mod fault;
 mod tally;
+mod watch;
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Command {
     Open(clients::Open),
     /// Holds connections until SIGTERM comes, then checks that all still work
     Hold(clients::Hold),
+    /// Holds connections until all have ended or SIGTERM comes, and says how and when each ended
+    Watch(watch::Options),
     /// Random bytes both ways, checked at both ends
     Bulk(bulk::Options),
     /// Prints free TCP ports of 127.0.0.1
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             Command::Backend(options) => backend::run(options).await,
             Command::Open(options) => clients::open(options).await,
             Command::Hold(options) => clients::hold(options).await,
+            Command::Watch(options) => watch::run(options).await,
             Command::Bulk(options) => bulk::run(options).await,
             Command::Ports { count } => ports(count),
         }
