@@ -97,6 +97,7 @@ expect_match "servicea.local for somebody else" "$(opened servicea.local)" "^fai
 
 spawn clients "${PAGES[@]}" ask serviceb.local
 CLIENTS=$SPAWNED
+wait_for 10 "clients" grep -q "^ready\$" "$WORK/clients.log"
 mark
 wait_for 20 "answers" has_answered 50 "Hello world!"
 

@@ -112,7 +112,7 @@ impl Run {
         let Some((verdict, _)) = &self.verdict else { return machine::Verdict::NoneYet };
         let says = || {
             let of_kind = verdict.members.iter().filter(|member| member.kind == verdict.kind);
-            of_kind.map(|member| member.says.as_str()).collect::<Vec<_>>().join(" ")
+            of_kind.map(analysis::MemberVerdict::named).collect::<Vec<_>>().join(" ")
         };
         match verdict.kind {
             VerdictKind::Pass => machine::Verdict::Pass,
