@@ -89,6 +89,7 @@ fn settings() -> Settings {
         admin: AdminSettings { socket: None },
         reload: ReloadSettings { watch: false, settle: None },
         limits: LimitSettings { max_connections: MaxConnections::Auto },
+        release: teal::model::testing::settings().release,
         shutdown_grace: Duration::from_secs(30),
     }
 }
