@@ -61,7 +61,7 @@ fn halves(text: &str, service: &str) -> bool {
 }
 
 #[test]
-fn a_demo_shows_both_releases_and_is_exact() {
+fn a_demo_shows_all_releases_and_is_exact() {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, log) = start(&["--fast"], folder.path()).finish();
     assert_eq!((code, log.as_str()), (Some(0), ""), "{out}");
@@ -77,6 +77,13 @@ fn a_demo_shows_both_releases_and_is_exact() {
         assert!(out.contains(others), "{others}:\n{out}");
         let preview = format!("green.{service}.local at weight 0");
         assert!(out.contains(&preview), "{preview}:\n{out}");
+    }
+    let chain = "blue.serviceb.local at 0%: \"Hello world!\"";
+    assert!(out.contains(chain), "the whole new chain by its preview name:\n{out}");
+    for counts in
+        [" 25%: 26 all new, 77 all old of 103, 0 mixed", "100%: 42 all new, 0 all old of 42, 0 mixed"]
+    {
+        assert!(out.contains(&format!("both {counts}, 0 failed; exact")), "{counts}:\n{out}");
     }
     let answers = ["Hello world!", "Welcome to the world!", "Welcome to the teal world!"];
     let places: Vec<_> = answers.iter().map(|answer| out.find(answer)).collect();

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use support::{Backend, DEADLINE, Down, House, ask, blue, connect, eventually, green, read_all, reset};
 use teal::model::ColorName;
 use teal::state::{BackendFault, ErrorReason, FirstBytes, Sample};
@@ -148,23 +149,39 @@ fn a_question_without_answer_counts_once_it_is_overdue_and_when_the_client_gives
 }
 
 #[test]
-fn a_backend_that_takes_nothing_is_stalled() {
-    let (house, take) = house();
-    let (client, server) = connected(&house, &take, house.vip());
+fn a_backend_that_takes_nothing_is_stalled_and_one_that_takes_little_is_not() {
+    // A small window: whatever room there is, the relay fills it in one turn.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(1).unwrap();
+    let house = House::of(vec![blue(1, &[socket.local_addr().unwrap().as_socket().unwrap()])]);
+    let client = connect(house.vip());
+    let server = TcpStream::from(socket.accept().unwrap().0);
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
     client.set_nonblocking(true).unwrap();
-    let later = || Instant::now() + Duration::from_secs(6);
-    let fill = || {
-        while (&client).write(&[7; 16384]).is_ok() {}
-        at(&house, "blue", later()).stalled == 1
-    };
-    eventually("all buffers are full", fill);
-    assert_eq!(sample(&house, "blue").stalled, 0, "not for long yet");
-    // Whatever it takes ends the stall.
-    let drain = || {
-        (&server).read_exact(&mut [0; 16384]).unwrap();
-        at(&house, "blue", later()).stalled == 0
-    };
-    eventually("it goes on", drain);
+    let fill = || while (&client).write(&[7; 16384]).is_ok() {};
+    let is_stalled_at = |now| at(&house, "blue", now).stalled == 1;
+    let later = |since: Instant, seconds| since + Duration::from_secs(seconds);
+    eventually("all buffers are full", || {
+        fill();
+        // Nothing has moved for half a second: whatever grows on the way has grown.
+        is_stalled_at(Instant::now() + Duration::from_millis(4500))
+    });
+    let full = Instant::now();
+    assert!(!is_stalled_at(full), "not for long yet");
+    assert!(is_stalled_at(later(full, 5)));
+    // It never takes all that waits, and yet the wait begins anew.
+    eventually("it takes something", || {
+        (&server).read_exact(&mut [0; 1024]).unwrap();
+        fill();
+        !is_stalled_at(later(full, 5)) && is_stalled_at(later(Instant::now(), 6))
+    });
+    server.set_nonblocking(true).unwrap();
+    eventually("it takes everything", || {
+        while (&server).read(&mut [0; 16384]).is_ok_and(|length| length > 0) {}
+        !is_stalled_at(later(Instant::now(), 6))
+    });
 }
 
 #[test]

@@ -227,8 +227,8 @@ fn habits_that_are_not_ours() {
     }
 }
 
-/// Promises that have tests; those of releases and lanes come with them.
-const PROMISES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15, 16];
+/// Promises that have tests.
+const PROMISES: &[u32] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
 #[test]
 fn each_promise_has_a_test_of_its_name() {

@@ -15,7 +15,7 @@ use super::live::{Live, LivingEndpoint};
 use super::overrides::{Actor, Cause, Edit, Overrides};
 use super::problems::Problems;
 use super::releases::{ReleaseEnd, Releases};
-use super::snapshot::{ServiceState, Snapshot, SnapshotCell};
+use super::snapshot::{Snapshot, SnapshotCell};
 use super::successor::{bounds, next_snapshot, serial, wanted};
 use super::vip::{VipError, VipTable};
 use crate::model::{Catalog, ServiceName};
@@ -23,8 +23,6 @@ use crate::telemetry::names::CONFIG_DRIFT;
 
 /// The file of the state directory that keeps addresses.
 const VIPS: &str = "vips.json";
-/// The subject of the problem that file and baseline differ.
-const DRIFT: &str = "baseline";
 
 /// Whatever carries connections for the snapshot: the sockets of the proxy today.
 pub trait DataPlane: Send {
@@ -177,7 +175,7 @@ impl Writer {
         let (drains, journal) = (Drains::default(), Arc::new(Mutex::new(journal)));
         let mut writer =
             Self { base, plane, vips: kept, saved: Saved::Yes, drains, cell, overrides, releases, journal };
-        writer.show_drift(&snapshot);
+        Self::show_drift(&snapshot);
         writer.keep(vips).await;
         writer.note(events, at).await;
         writer.plane.prepare_what_can_be(&snapshot).await;
@@ -243,28 +241,13 @@ impl Writer {
         fault::point();
         self.plane.commit(next);
         self.follow_drains(before, next, now);
-        self.show_drift(next);
+        Self::show_drift(next);
     }
 
-    /// Says where the baseline of a service is not what the file says.
-    fn show_drift(&self, now: &Snapshot) {
-        let is_set = |state: &&Arc<ServiceState>| state.overrides.baseline.is_some();
-        let names: Vec<&str> =
-            now.services.values().filter(is_set).map(|state| state.service.name.as_str()).collect();
-        metrics::gauge!(CONFIG_DRIFT.name).set(names.len() as f64);
-        let problems = &self.base.problems;
-        if names.is_empty() {
-            problems.clear(DRIFT);
-        } else {
-            problems.set(
-                DRIFT,
-                format!(
-                    "releases left other weights of {} than the file says: `teal status` shows both, \
-                     `teal weight SERVICE COLOR=N... --save` writes them",
-                    names.join(", ")
-                ),
-            );
-        }
+    /// Counts services whose baseline is not what the file says; the status names them.
+    fn show_drift(now: &Snapshot) {
+        let drifted = now.services.values().filter(|state| state.overrides.baseline.is_some());
+        metrics::gauge!(CONFIG_DRIFT.name).set(drifted.count() as f64);
     }
 
     /// Closes connections whose drain is over or nearly so, lets go of series that nobody needs, and tries again what the

@@ -3,6 +3,13 @@
 //! Base units, `_total` on counters, `color` wherever something happens per color, never a client's
 //! address in a label.
 
+mod dns;
+
+pub use dns::*;
+
+use super::buckets::{FAST_SECONDS, LIFE_SECONDS};
+pub use super::buckets::{FIRST_BYTE_PARTS, FIRST_BYTE_SECONDS};
+
 /// What a family measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -34,24 +41,6 @@ const fn counter(name: &'static str, help: &'static str) -> Family {
 const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family { name, kind: Kind::Gauge, help }
 }
-
-/// Bounds in seconds for what happens inside a host or a data center.
-const FAST_SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
-/// Bounds of [`FIRST_BYTE`], which is kept in parts of its buckets, so that colors can be compared.
-pub const FIRST_BYTE_SECONDS: &[f64] = FAST_SECONDS;
-/// Into how many.
-pub const FIRST_BYTE_PARTS: usize = 4;
-/// Bounds in seconds for how long connections live.
-const LIFE_SECONDS: &[f64] = &[0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
-/// Bounds in seconds for an answer out of memory.
-const ANSWER_SECONDS: &[f64] = &[
-    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.0,
-];
-
-/// Bounds in seconds for answers of other resolvers, which may have to ask the world.
-const UPSTREAM_SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 1.0, 2.0];
 
 /// By service, port, color: decisions of the split, by weight only.
 pub const SPLIT_DECISIONS: Family = counter(
@@ -201,63 +190,6 @@ pub const WEIGHT_ZERO_VIOLATIONS: Family = counter(
     "teal_weight_zero_violations_total",
     "Connections given to a color of weight 0 without anybody having said so. Stays 0.",
 );
-/// No labels.
-pub const DNS_QUERY_DURATION: Family = Family {
-    name: "teal_dns_query_duration_seconds",
-    kind: Kind::Histogram(ANSWER_SECONDS),
-    help: "From receiving a query until its answer was handed to the kernel.",
-};
-/// By scope (zone, special, cache, forwarded, refused, invalid), rcode, transport.
-pub const DNS_QUERIES: Family =
-    counter("teal_dns_queries_total", "Queries answered, by scope, response code and transport.");
-/// No labels.
-pub const DNS_FORWARDS_IN_FLIGHT: Family =
-    gauge("teal_dns_forwards_in_flight", "Queries that wait for an upstream's answer.");
-/// By reason (`in_flight`, `rate`, `no_upstream`, `loop`).
-pub const DNS_FORWARDS_LIMITED: Family = counter(
-    "teal_dns_forwards_limited_total",
-    "Queries that got SERVFAIL at once instead of being asked upstream, by reason.",
-);
-/// No labels.
-pub const DNS_CACHE_ENTRIES: Family = gauge("teal_dns_cache_entries", "Answers of upstreams that are kept.");
-/// No labels.
-pub const DNS_CACHE_BYTES: Family = gauge("teal_dns_cache_bytes", "Memory that they take.");
-/// No labels.
-pub const DNS_CACHE_HITS: Family =
-    counter("teal_dns_cache_hits_total", "Queries answered out of the cache, with answers that are good.");
-/// No labels.
-pub const DNS_CACHE_STALE: Family = counter(
-    "teal_dns_cache_stale_total",
-    "Questions answered with answers that are over, because no upstream could.",
-);
-/// No labels.
-pub const DNS_CACHE_MISSES: Family =
-    counter("teal_dns_cache_misses_total", "Queries for names of others that were not in the cache.");
-/// By upstream, transport.
-pub const DNS_UPSTREAM_QUERIES: Family =
-    counter("teal_dns_upstream_queries_total", "Questions sent to an upstream, repeated ones included.");
-/// By upstream.
-pub const DNS_UPSTREAM_RTT: Family = Family {
-    name: "teal_dns_upstream_rtt_seconds",
-    kind: Kind::Histogram(UPSTREAM_SECONDS),
-    help: "From a question over UDP until the upstream's answer to it.",
-};
-/// By upstream, reason (timeout, unreachable, servfail, refused).
-pub const DNS_UPSTREAM_FAILURES: Family =
-    counter("teal_dns_upstream_failures_total", "Questions that an upstream did not answer usefully.");
-/// By upstream.
-pub const DNS_UPSTREAM_UP: Family =
-    gauge("teal_dns_upstream_up", "1 while an upstream answers, 0 after failures in a row.");
-/// By upstream, reason (malformed, unasked, question).
-pub const DNS_UPSTREAM_IGNORED: Family = counter(
-    "teal_dns_upstream_ignored_total",
-    "Packets from an upstream's address that answer nothing that was asked.",
-);
-/// By reason.
-pub const DNS_DROPPED: Family = counter("teal_dns_dropped_total", "Packets that got no answer, by reason.");
-/// No labels.
-pub const DNS_LOG_DROPPED: Family =
-    counter("teal_dns_log_dropped_total", "Lines of the query log for which there was no room.");
 /// By result (applied, unchanged, rejected, refused).
 pub const CONFIG_RELOADS: Family = counter("teal_config_reloads_total", "Reloads, by result.");
 /// No labels.

@@ -11,6 +11,7 @@ mod dns;
 mod drain;
 mod faults;
 mod health;
+mod lanes;
 mod limits;
 mod listen;
 mod overrides;

@@ -42,7 +42,7 @@ fn on_a_full_disk_a_change_is_refused_unless_it_is_an_emergency_and_recorded_lat
     assert_eq!(ask(teal.vip("a")), "green");
     held.assert_alive();
     assert_eq!(teal.metric("teal_journal_unrecorded"), Some(1));
-    until("the log says so", || teal.log_has("changed without journal, by --emergency"));
+    until("the log says so", || teal.log_has("changed without journal: cannot write"));
     fs::remove_file(filler).unwrap();
     until("the problems are over", || teal.status().problems.is_empty());
     assert_eq!(teal.metric("teal_journal_unrecorded"), Some(0));

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+use proptest::{collection, sample};
 use teal::cli::import::{Options, Report, import};
 use teal::config::{self, Sources};
 use teal::model::{Affinity, AppName, Catalog, CheckKind, HealthCheck, ServiceName};
@@ -156,12 +158,14 @@ fn what_needs_http_or_makes_no_sense_is_an_error_and_all_are_told_at_once() {
         (label("aliyun.routing.port_80: a.b.local"), "one label"),
         (label("aliyun.routing.port_80: my_shop.local"), "only letters"),
         (label("aliyun.routing.port_x: a.local"), "port of the container"),
+        (label("aliyun.routing.port_80: \"\""), "names nothing"),
         (label("aliyun.scale: many"), "no number of containers"),
         (label("aliyun.scale: 0"), "no number of containers"),
         ("a: b".to_owned(), "indentation"),
         ("[1, 2]".to_owned(), "map of services"),
         ("{}".to_owned(), "no services"),
-        ("a: [".to_owned(), "the first template"),
+        ("a: [".to_owned(), "the first template: line"),
+        ("a: {}\na: {}".to_owned(), "duplicate mapping key: a\n"),
         ("a: {labels: 5}".to_owned(), "map or a list"),
     ] {
         let found = errors(&[&text]);
@@ -231,6 +235,42 @@ fn text_of_a_template_never_becomes_configuration() {
     let (text, report) = imported(&[evil]);
     assert!(report.lines.iter().all(|line| !line.contains('\n')), "{report:?}");
     assert_eq!(catalog(&text).settings, config::default_settings());
+}
+
+/// Templates with some lines left out, doubled or replaced.
+fn damaged() -> impl Strategy<Value = String> {
+    let templates = ["first", "frontend", "backend", "forms"].map(template);
+    let lines: Vec<_> = templates.iter().flat_map(|text| text.lines()).map(str::to_owned).collect();
+    let other = prop_oneof![sample::select(lines), "[ a-z0-9:./;\\-\"'{}\\[\\]&*|]{0,40}"];
+    let edits = collection::vec((any::<sample::Index>(), 0..3, other), 0..4);
+    (sample::select(templates.to_vec()), edits).prop_map(|(text, edits)| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        for (index, edit, other) in edits {
+            let at = index.index(lines.len());
+            match edit {
+                0 => drop(lines.remove(at)),
+                1 => lines.insert(at, other),
+                _ => lines[at] = other,
+            }
+        }
+        lines.join("\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_template_says_is_refused_or_gives_a_valid_configuration(old in damaged(), new in damaged()) {
+        for templates in [&[&*old][..], &[&*old, &*new]] {
+            match import(templates, &options()) {
+                Ok((text, _)) => prop_assert!(config::load(&Sources::single("teal.toml", text)).is_ok()),
+                Err(report) => {
+                    let words = report.errors.join("\n");
+                    prop_assert!(!words.is_empty());
+                    prop_assert!(!words.contains("no valid configuration"), "{words}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

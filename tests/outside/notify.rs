@@ -60,6 +60,13 @@ async fn a_message_is_signed_and_has_a_line_for_a_chat() {
     assert_eq!(body["text"], text);
 }
 
+#[test]
+fn before_the_first_shift_there_is_no_step_to_speak_of() {
+    let mut message = message("");
+    message.asked.step = 0;
+    assert_eq!(message.text("web1"), "shop 2.0 on web1 holds before its first step [shop-20261123-1]");
+}
+
 #[tokio::test]
 async fn only_what_somebody_wants_to_know_is_told() {
     let server = Server::start(|_| status(200)).await;

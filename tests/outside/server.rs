@@ -2,9 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::within;
 
@@ -60,9 +64,24 @@ pub struct Server {
 impl Server {
     /// Starts a server that answers the n-th request, counted from 0, as `script` says.
     pub async fn start(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, script).await
+    }
+
+    /// The same over TLS, with the certificate of `tls/cert.pem`, which is for 127.0.0.1.
+    pub async fn start_tls(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> Self {
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/cert.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem")).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+        Self::start_with(Some(TlsAcceptor::from(Arc::new(config.unwrap()))), script).await
+    }
+
+    async fn start_with(
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
+            url: format!("http{}://{}", if tls.is_some() { "s" } else { "" }, listener.local_addr().unwrap()),
             requests: Arc::default(),
             came: Arc::default(),
         };
@@ -71,8 +90,13 @@ impl Server {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (requests, came) = (Arc::clone(&requests), Arc::clone(&came));
-                let script = Arc::clone(&script);
-                tokio::spawn(async move { serve(stream, &requests, &came, &*script).await });
+                let (script, tls) = (Arc::clone(&script), tls.clone());
+                tokio::spawn(async move {
+                    let Some(tls) = tls else { return serve(stream, &requests, &came, &*script).await };
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, &requests, &came, &*script).await;
+                    }
+                });
             }
         });
         server
@@ -103,7 +127,12 @@ pub async fn nobody() -> String {
     format!("http://{}/hook", listener.local_addr().unwrap())
 }
 
-async fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, came: &Notify, script: &Script) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    requests: &Mutex<Vec<Request>>,
+    came: &Notify,
+    script: &Script,
+) {
     let Some(request) = read(&mut stream).await else { return };
     let index = {
         let mut requests = requests.lock().unwrap();
@@ -115,7 +144,7 @@ async fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, came: &Not
     let _ = answer(&mut stream, script(index)).await;
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Request> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -136,7 +165,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
     Some(request)
 }
 
-async fn answer(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
+async fn answer(stream: &mut (impl AsyncWrite + Unpin), reply: Reply) -> std::io::Result<()> {
     let head = |status, more: &str, length| {
         format!("HTTP/1.1 {status} Words\r\ncontent-length: {length}\r\n{more}connection: close\r\n\r\n")
     };

@@ -180,10 +180,46 @@ async fn addresses_that_make_no_sense_are_said_to() {
 }
 
 #[tokio::test]
-async fn https_wants_a_certificate_that_the_host_trusts() {
+async fn https_never_sends_in_clear_text() {
     let server = Server::start(|_| status(200)).await;
     let url = server.url.replace("http://", "https://");
     let words = inconclusive(ask(&url, None, Duration::from_millis(900)).await);
     assert!(words.starts_with("https://"), "{words}");
-    assert!(server.requests().is_empty(), "something was sent in clear text");
+    assert!(server.requests().is_empty());
+}
+
+/// What this process is asked by [`https_wants_a_certificate_that_the_host_trusts`], where it is another one.
+const URL: &str = "TEAL_TEST_URL";
+
+#[tokio::test]
+async fn asks_over_https_what_another_test_says() {
+    let Ok(url) = std::env::var(URL) else { return };
+    println!("<{:?}>", ask(&url, None, Duration::from_secs(5)).await);
+}
+
+/// Which authorities a host trusts is part of a process' environment, so another process asks.
+#[tokio::test]
+async fn https_wants_a_certificate_that_the_host_trusts() {
+    let server = Server::start_tls(|_| status(200)).await;
+    let ask = async |authorities: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "webhook::asks_over_https_what_another_test_says", "--nocapture"]);
+        command.env("SSL_CERT_FILE", authorities).env_remove("SSL_CERT_DIR").env(URL, &server.url);
+        let output = within(tokio::task::spawn_blocking(move || command.output())).await.unwrap().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/outside/tls/cert.pem");
+    let told = ask(own).await;
+    assert!(told.contains("<Passed>"), "{told}");
+    assert_eq!(server.requests().len(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none.pem");
+    std::fs::write(&none, "").unwrap();
+    let told = ask(none.to_str().unwrap()).await;
+    assert!(told.contains("<Inconclusive") && told.contains("authorities"), "{told}");
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, include_str!("tls/other.pem")).unwrap();
+    let told = ask(other.to_str().unwrap()).await;
+    assert!(told.contains("<Inconclusive") && told.contains("certificate"), "{told}");
+    assert_eq!(server.requests().len(), 1, "it was asked without trust");
 }

@@ -39,6 +39,41 @@ fn promise_11_and_12_hold_after_every_step_of_any_seed() {
 }
 
 #[test]
+fn the_seeds_go_everywhere() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..TWICE {
+        let mut world = World::new(seed);
+        (0..STEPS).for_each(|_| world.step());
+        seen.extend(world.seen);
+    }
+    let everywhere = [
+        "Confirmed",
+        "RolledBack",
+        "Undone",
+        "a deadline is over",
+        "a gate did not pass",
+        "awaiting_confirm",
+        "baking",
+        "closed",
+        "confirmed",
+        "confirming",
+        "failed",
+        "frozen",
+        "held by hand",
+        "inconclusive verdict",
+        "judging",
+        "rolling_back",
+        "shifting",
+        "the daemon was restarted",
+        "the file changed weights",
+        "the journal cannot be written",
+        "too few working endpoints",
+    ];
+    let missed: Vec<_> = everywhere.iter().filter(|place| !seen.contains(**place)).collect();
+    assert!(missed.is_empty(), "never reached: {missed:?}");
+}
+
+#[test]
 fn a_seed_always_leaves_the_same_trace() {
     let trace = |seed| {
         let mut world = World::new(seed);

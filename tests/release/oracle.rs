@@ -79,7 +79,7 @@ fn is_past_return(release: &Release) -> bool {
 fn is_dead(release: &Release, facts: &Facts) -> bool {
     release.members.iter().any(|member| {
         let known = &facts.members[&member.service];
-        member.percent.get() > 0 && known.to.working == 0 && known.from.working > 0
+        member.percent.get() > 0 && known.to.working + known.to.pending == 0 && known.from.working > 0
     })
 }
 

@@ -1,6 +1,6 @@
 //! What happens to one release: time, people, endpoints, verdicts, a journal and a process that fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -23,7 +23,11 @@ pub struct World {
     pub log: Vec<String>,
     /// Changes with every decision.
     pub trace: u64,
+    /// Phases, reasons to hold and ways to end that were reached before everything was made well.
+    pub seen: BTreeSet<String>,
     dice: Dice,
+    /// How many of the faults happen: calm seeds get further.
+    faults_percent: u64,
     /// What the process has.
     release: Release,
     weights: BTreeMap<ServiceName, Weights>,
@@ -41,6 +45,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let release = scene::release(&mut dice);
+        let faults_percent = *dice.pick(&[5, 30, 100]);
         let pool = PoolFacts { working: ENDPOINTS, all: ENDPOINTS, ..PoolFacts::default() };
         let known = MemberFacts { from: pool, to: pool, served: 0 };
         let names = || release.members.iter().map(|member| member.service.clone());
@@ -51,6 +56,7 @@ impl World {
         Self {
             log: vec![format!("{:?} {:?}", release.spec, release.stages)],
             trace: 0,
+            seen: BTreeSet::new(),
             clock: Clockwork::default(),
             recorded: release.clone(),
             recorded_weights: weights.clone(),
@@ -61,6 +67,7 @@ impl World {
             facts,
             now,
             dice,
+            faults_percent,
         }
     }
 
@@ -84,13 +91,13 @@ impl World {
     }
 
     pub fn step(&mut self) {
-        match self.dice.below(100) {
-            0..=44 => {
-                let seconds = self.dice.below(120);
-                self.pass(seconds);
-            }
+        let what = self.dice.below(100);
+        let is_fault = what >= 77;
+        match what {
+            _ if is_fault && !self.dice.chance(self.faults_percent) => self.wait(),
+            0..=44 => self.wait(),
             45..=58 => {
-                let verb = self.verb();
+                let verb = if self.dice.chance(50) { self.fitting_verb() } else { self.verb() };
                 self.say(&verb);
             }
             59..=68 => self.judge(),
@@ -111,8 +118,37 @@ impl World {
             }
         }
         self.look();
+        let reason = match &self.release.phase {
+            Phase::Holding { reason, .. } => reason.words(),
+            phase => phase.word(),
+        };
+        self.seen.insert(reason.to_owned());
+        self.seen.extend(self.release.ending.map(|ending| format!("{ending:?}")));
         if self.dice.chance(10) {
             self.try_rollback();
+        }
+    }
+
+    fn wait(&mut self) {
+        let longest = *self.dice.pick(&[120, 120, 120, 700]);
+        let seconds = self.dice.below(longest);
+        self.pass(seconds);
+    }
+
+    /// What somebody would say who wants the release to go on.
+    fn fitting_verb(&mut self) -> Verb {
+        match &self.release.phase {
+            Phase::Holding { .. } if !self.facts.edits.is_empty() => {
+                if self.dice.chance(50) {
+                    Verb::Adopt
+                } else {
+                    Verb::Discard
+                }
+            }
+            Phase::Holding { .. } if self.dice.chance(70) => Verb::Resume,
+            Phase::AwaitingConfirm if self.dice.chance(50) => Verb::Confirm { wait: self.dice.chance(50) },
+            Phase::Confirming | Phase::Confirmed => Verb::Undo { force: self.dice.chance(30) },
+            _ => Verb::Next { skip_checks: self.dice.chance(50) },
         }
     }
 
@@ -206,7 +242,9 @@ impl World {
     fn begin_samples(&mut self) {
         self.facts.verdict = Verdict::NoneYet;
         self.facts.hard_failure = None;
-        self.facts.members.values_mut().for_each(|known| known.served = 0);
+        for known in self.facts.members.values_mut() {
+            known.served = 0;
+        }
     }
 
     fn record_again(&mut self) {
@@ -240,10 +278,10 @@ impl World {
     }
 
     fn judge(&mut self) {
-        self.facts.verdict = match self.dice.below(10) {
-            0..=5 => Verdict::Pass,
-            6 => Verdict::NoneYet,
-            7..=8 => Verdict::Inconclusive("too few".to_owned()),
+        self.facts.verdict = match self.dice.below(12) {
+            0..=7 => Verdict::Pass,
+            8 => Verdict::NoneYet,
+            9..=10 => Verdict::Inconclusive("too few".to_owned()),
             _ => Verdict::Fail("worse".to_owned()),
         };
         self.note(&format!("verdict {:?}", self.facts.verdict));
@@ -265,10 +303,11 @@ impl World {
         let index = self.dice.index(self.facts.members.len());
         // Mostly well, else releases would seldom get far.
         let working = *self.dice.pick(&[0, 1, 2, ENDPOINTS, ENDPOINTS, ENDPOINTS, ENDPOINTS, ENDPOINTS]);
-        let is_new = self.dice.chance(50);
+        let (is_new, is_checked) = (self.dice.chance(50), self.dice.chance(80));
         if let Some(known) = self.facts.members.values_mut().nth(index) {
             let pool = if is_new { &mut known.to } else { &mut known.from };
             pool.working = working;
+            pool.pending = if is_checked { 0 } else { ENDPOINTS - working };
         }
         self.note(&format!("member {index}: {working} work, new {is_new}"));
     }
@@ -325,11 +364,15 @@ impl World {
             self.facts.frozen = None;
             self.facts.hard_failure = None;
             self.facts.verdict = Verdict::Pass;
+            self.pass(120);
             for known in self.facts.members.values_mut() {
                 (known.from.working, known.to.working) = (ENDPOINTS, ENDPOINTS);
+                (known.from.pending, known.to.pending) = (0, 0);
+                known.served = 1000;
             }
-            self.facts.gates.values_mut().for_each(|state| *state = GateState::Passed);
-            self.pass(120);
+            for state in self.facts.gates.values_mut() {
+                *state = GateState::Passed;
+            }
             self.look();
             for member in self.release.members.clone() {
                 if self.release.phase == Phase::AwaitingConfirm && member.percent < Percent::ALL {

@@ -47,8 +47,8 @@ impl Backends {
         };
         for member in Member::ALL {
             for side in Side::ALL {
-                for _ in 0..member.instances() {
-                    let instance = backends.start_one(member, side)?;
+                for number in 0..member.instances() {
+                    let instance = backends.start_one((member, side), own_address(member, side, number))?;
                     backends.instances[member as usize][side as usize].push(instance);
                 }
             }
@@ -56,11 +56,11 @@ impl Backends {
         Ok(backends)
     }
 
-    fn start_one(&self, member: Member, side: Side) -> io::Result<Instance> {
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), ListenOptions::default())?;
+    fn start_one(&self, (member, side): (Member, Side), own: Ipv4Addr) -> io::Result<Instance> {
+        let listener = Listener::bind((own, 0).into(), ListenOptions::default())?;
         let instance = Instance { address: listener.address(), served: Arc::default() };
-        let mut role =
-            Role { member, side, served: Arc::clone(&instance.served), way: Arc::clone(&self.way) };
+        let (served, way) = (Arc::clone(&instance.served), Arc::clone(&self.way));
+        let mut role = Role { member, side, own, served, way };
         let stop = self.stop.clone();
         tokio::spawn(async move {
             if let Err(error) = accept_loop(listener, stop, &mut role).await {
@@ -94,11 +94,19 @@ impl Drop for Backends {
     }
 }
 
+/// An address of its own for each instance: a release's lanes tell them apart by it.
+fn own_address(member: Member, side: Side, number: usize) -> Ipv4Addr {
+    let group = 10 * (1 + member as u8) + side as u8;
+    Ipv4Addr::new(127, 0, group, u8::try_from(number + 1).unwrap_or(u8::MAX))
+}
+
 /// What one server answers.
 #[derive(Debug, Clone)]
 struct Role {
     member: Member,
     side: Side,
+    /// Where it listens and calls from, as a container would.
+    own: Ipv4Addr,
     served: Arc<AtomicU64>,
     way: Arc<OnceLock<Way>>,
 }
@@ -137,6 +145,7 @@ impl Role {
                 let Some(way) = self.way.get() else {
                     return respond(StatusCode::SERVICE_UNAVAILABLE, "not yet".to_owned());
                 };
+                let way = Way { from: Some(self.own), ..*way };
                 match way.get(&Member::A.host(), mark).await {
                     Ok(text) => respond(StatusCode::OK, format!("{words}{text}")),
                     Err(error) => respond(StatusCode::BAD_GATEWAY, error.to_string()),

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::Request;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 /// Bound of one call, from the query to the last octet.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,6 +86,8 @@ pub struct Way {
     pub dns: SocketAddr,
     /// The port on every VIP.
     pub port: u16,
+    /// The address to call from; any when absent.
+    pub from: Option<Ipv4Addr>,
 }
 
 impl Way {
@@ -96,7 +98,7 @@ impl Way {
     pub async fn get(&self, name: &str, mark: Mark) -> Result<String, CallError> {
         let call = async {
             let address = (self.resolve(name).await?, self.port).into();
-            exchange(address, name, mark).await
+            exchange(self.from, address, (name, mark)).await
         };
         let timeout = |_| CallError::Timeout { name: name.to_owned() };
         tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(timeout)?
@@ -152,9 +154,20 @@ fn address_in(message: &Message) -> Result<Ipv4Addr, String> {
     address.ok_or_else(|| "the answer holds no address".to_owned())
 }
 
-async fn exchange(address: SocketAddr, name: &str, mark: Mark) -> Result<String, CallError> {
-    let stream =
-        TcpStream::connect(address).await.map_err(|source| CallError::Connect { address, source })?;
+async fn connect(from: Option<Ipv4Addr>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(from) = from {
+        socket.bind((from, 0).into())?;
+    }
+    socket.connect(address).await
+}
+
+async fn exchange(
+    from: Option<Ipv4Addr>,
+    address: SocketAddr,
+    (name, mark): (&str, Mark),
+) -> Result<String, CallError> {
+    let stream = connect(from, address).await.map_err(|source| CallError::Connect { address, source })?;
     let broken = |cause: String| CallError::Broken { address, cause };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await

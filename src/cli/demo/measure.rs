@@ -128,6 +128,11 @@ pub enum Fault {
         /// Decisions.
         decided: u64,
     },
+    /// Answers in which old and new met.
+    Mixed {
+        /// How often.
+        times: u64,
+    },
     /// The split's sequence and the counters do not tell the same.
     Places {
         /// Service.
@@ -189,6 +194,7 @@ impl fmt::Display for Fault {
                 write!(f, "{}'s weights are {blue}:{green}, not {}:{}", member.name(), asked[0], asked[1])
             }
             Self::Failed { times, reason } => write!(f, "{times} connections failed, the first: {reason}"),
+            Self::Mixed { times } => write!(f, "old and new met in {times} answers"),
             Self::Preview { name, got, expected } => {
                 write!(f, "{name} gave {got:?}, not {expected:?}")
             }

@@ -1,7 +1,7 @@
-//! `teal demo`: the whole daemon in this process, two services, and two releases that one can watch.
+//! `teal demo`: the whole daemon in this process, two services, and three releases that one can watch.
 //!
 //! Everything goes the way that real clients go: names are asked at teal's DNS, connections are made to
-//! virtual IPs, weights are changed in a file that is watched. Nothing of the daemon knows that it is a
+//! virtual IPs, weights are changed in a file that is watched, and by a release. Nothing of the daemon knows that it is a
 //! demo; the story only reads its counters. What it needs lies in a temporary folder that is removed at
 //! the end.
 
@@ -18,6 +18,7 @@ mod screen;
 mod stage;
 mod step;
 mod story;
+mod together;
 mod traffic;
 
 use std::io;
@@ -37,6 +38,7 @@ use self::paint::{Line, Style};
 use self::ports::Ports;
 use self::stage::{Stage, keys};
 use self::story::{Pace, StoryError, World};
+use self::together::Control;
 use super::args::DemoArguments;
 use super::exit::Exit;
 use crate::daemon::start::SocketChoice;
@@ -132,7 +134,7 @@ struct Setting<'a> {
 impl Setting<'_> {
     async fn play(self, arguments: &DemoArguments, interrupts: &mut Interrupts) -> Result<Exit, DemoError> {
         let dns = self.daemon.facts().dns.load().first().copied().ok_or(DemoError::NoAddress("DNS"))?;
-        let way = Way { dns, port: self.ports.listen };
+        let way = Way { dns, port: self.ports.listen, from: None };
         self.backends.set_way(way);
         // Every listener and every backend is there once this is answered.
         let ready = async {
@@ -147,7 +149,8 @@ impl Setting<'_> {
         let pace = if arguments.fast { Pace::FAST } else { Pace::CALM };
         let keys = arguments.interactive.then(keys);
         let stage = Stage::open(head, meter.clone(), Arc::clone(&self.backends))?;
-        let world = World { way, meter, backends: self.backends, file: self.file, pace, keys };
+        let control = Control(self.folder.path().join("admin.sock"));
+        let world = World { way, meter, backends: self.backends, file: self.file, control, pace, keys };
         let told = tokio::select! {
             () = interrupts.next() => None,
             // Nobody listens: there is nobody to tell that it was exact.
@@ -183,7 +186,7 @@ impl Setting<'_> {
         commands.extend(metrics.as_ref().map(|metrics| format!("curl http://{metrics}/metrics")));
         commands.push(format!("{} status --socket {}", Path::new(&teal).display(), socket.display()));
         let mut lines = vec![
-            Line::new(Style::Bold, "teal demo: two blue-green releases, split connection by connection"),
+            Line::new(Style::Bold, "teal demo: three blue-green releases, split connection by connection"),
             Line::plain(format!("Weights are in {}", self.file.path().display())),
         ];
         lines.extend(self.notes(dns, metrics.as_deref().copied()));

@@ -4,6 +4,7 @@ use super::cast::{Member, PerSide};
 use super::measure::Fault;
 use super::paint::{Line, Style};
 use super::step::{Outcome, milliseconds};
+use super::together::Together;
 use crate::cli::table::{Align, Table};
 
 /// Everything that the demo found out.
@@ -13,6 +14,8 @@ pub struct Findings {
     pub outcomes: Vec<Outcome>,
     /// Preview names and what they answered before their release.
     pub previews: Vec<(String, String)>,
+    /// The steps of the release of both services.
+    pub together: Vec<Together>,
     /// Of what was done between steps.
     pub faults: Vec<Fault>,
 }
@@ -28,7 +31,8 @@ impl Findings {
             .outcomes
             .iter()
             .flat_map(|outcome| outcome.faults.iter().map(|fault| (Some(outcome.plan.number), fault)));
-        of_steps.chain(self.faults.iter().map(|fault| (None, fault)))
+        let of_both = self.together.iter().flat_map(|step| &step.faults).map(|fault| (None, fault));
+        of_steps.chain(of_both).chain(self.faults.iter().map(|fault| (None, fault)))
     }
 
     /// The whole report.
@@ -44,6 +48,7 @@ impl Findings {
             lines.push(Line::default());
         }
         lines.extend(answers(&self.outcomes));
+        lines.extend(self.together.iter().map(Together::line));
         for (name, got) in &self.previews {
             lines.push(Line::plain(format!("{name:<24} {got:<28} at weight 0")));
         }
@@ -52,7 +57,7 @@ impl Findings {
             lines.push(Line::new(Style::Green, "everything exact, no connection failed"));
         }
         for (step, fault) in self.faults() {
-            let place = step.map_or_else(|| "preview".to_owned(), |step| format!("step {step}"));
+            let place = step.map_or_else(|| "both, or preview".to_owned(), |step| format!("step {step}"));
             lines.push(Line::new(Style::Red, format!("NOT EXACT: {place}: {fault}")));
         }
         lines

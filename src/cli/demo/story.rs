@@ -1,4 +1,4 @@
-//! The story: two releases, one service after the other, each in four steps.
+//! The story: two releases, one service after the other, each in four steps; then one of both ([`super::together`]).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,9 @@ use super::paint::{Line, Style};
 use super::report::Findings;
 use super::stage::{Stage, Waited};
 use super::step::{Event, Outcome, PERCENTS, Plan};
+use super::together::Control;
 use super::traffic::{Load, Tally, run};
+use crate::cli::client::ClientError;
 
 /// How long a change of the file may take to be in effect.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +42,9 @@ pub enum StoryError {
     /// A service that the file names is not in the daemon.
     #[error("{0} is not in the daemon any more")]
     Gone(&'static str),
+    /// A command.
+    #[error(transparent)]
+    Command(#[from] ClientError),
     /// The thread that waits for a change.
     #[error("cannot wait for a change: {0}")]
     Wait(#[from] tokio::task::JoinError),
@@ -78,6 +83,8 @@ pub struct World {
     pub backends: Arc<Backends>,
     /// The daemon's configuration.
     pub file: File,
+    /// Where commands are sent.
+    pub control: Control,
     /// How fast.
     pub pace: Pace,
     /// Whose Enter each step waits for; absent when it goes on by itself.
@@ -97,11 +104,7 @@ impl World {
                 number += 1;
                 let load = Load { connections, spread: self.pace.spread };
                 let plan = Plan { number, member, percent, load };
-                if let Some(keys) = &mut self.keys
-                    && stage.wait_for_enter(&plan.next(), keys).await == Waited::Ended
-                {
-                    self.keys = None;
-                }
+                self.wait_for_enter(stage, &plan.next()).await;
                 let outcome = self.step(plan, stage).await?;
                 stage.tell(outcome.event());
                 findings.outcomes.push(outcome);
@@ -112,7 +115,17 @@ impl World {
                 }
             }
         }
+        self.play_together(stage, &mut findings).await?;
         Ok(findings)
+    }
+
+    /// Where somebody wants to press Enter before each step.
+    pub(super) async fn wait_for_enter(&mut self, stage: &Stage, next: &str) {
+        if let Some(keys) = &mut self.keys
+            && stage.wait_for_enter(next, keys).await == Waited::Ended
+        {
+            self.keys = None;
+        }
     }
 
     async fn step(&self, plan: Plan, stage: &Stage) -> Result<Outcome, StoryError> {
@@ -162,7 +175,7 @@ impl World {
         tokio::task::spawn_blocking(wait).await?
     }
 
-    async fn readings(&self) -> Result<[Reading; 2], StoryError> {
+    pub(super) async fn readings(&self) -> Result<[Reading; 2], StoryError> {
         let [a, b] = Member::ALL;
         let gone = |member: Member| StoryError::Gone(member.name());
         Ok([
@@ -171,7 +184,7 @@ impl World {
         ])
     }
 
-    async fn base(&self) -> Result<Base, StoryError> {
+    pub(super) async fn base(&self) -> Result<Base, StoryError> {
         let readings = self.readings().await?;
         let served = Member::ALL.map(|member| Side::ALL.map(|side| self.backends.served(member, side)));
         Ok(Base { readings, served })

@@ -47,7 +47,11 @@ impl Declared {
 /// # Errors
 /// It is no YAML, or no template.
 pub fn parse(text: &str) -> Result<BTreeMap<String, Declared>, String> {
-    let root: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let root: Value = serde_saphyr::from_str(text).map_err(|error| {
+        // The rest is about the library.
+        let words = error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "");
+        words.strip_prefix("error: ").unwrap_or(&words).to_owned()
+    })?;
     let Value::Object(mut root) = root else {
         return Err("it is no compose template: a map of services is expected".to_owned());
     };

@@ -150,7 +150,11 @@ fn routes(service: &str, port: &str, value: &str, routes: &mut Vec<Route>, repor
     let Ok(target @ 1..) = port.parse() else {
         return report.error(format!("{service}: `{label}` does not end with a port of the container"));
     };
-    for item in list(value, ';') {
+    let items = list(value, ';');
+    if items.is_empty() {
+        report.error(format!("{service}: `{label}` names nothing: write for example `servicea.local`"));
+    }
+    for item in items {
         let (scheme, rest) = item.split_once("://").unwrap_or(("http", &item));
         let listen = match scheme {
             "http" => 80,

@@ -31,6 +31,7 @@ pub fn render(report: &ReleasesReport) -> String {
         }
         text.push_str(&whole(release));
     }
+    let _ = writeln!(text, "\nconfiguration and baseline on this host: {}", report.baseline_hash);
     text
 }
 
@@ -84,7 +85,7 @@ fn whole(release: &ReleaseReport) -> String {
             let _ = write!(text, "  for {}", clock(release.phase_seconds));
         }
     }
-    let _ = writeln!(text, "  on this host");
+    let _ = writeln!(text, "  epoch {}", release.epoch);
     let started = format!("started by {} at {}", release.started_by, time(release.started_at));
     let _ = writeln!(text, "{started}: {}", release.reason);
     if release.stages.1 != release.steps {

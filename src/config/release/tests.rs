@@ -157,3 +157,13 @@ fn a_specification_survives_the_journal() {
     let kept = serde_json::to_string(&shown).unwrap();
     assert_eq!(serde_json::from_str::<ReleaseSpec>(&kept).unwrap(), shown);
 }
+
+#[test]
+fn a_file_that_ends_anywhere_is_read_or_reported() {
+    for end in (0..SHOP.len()).step_by(41) {
+        let text = &SHOP[..end];
+        if let Err(rejected) = read("release.toml", text) {
+            assert!(!report("release.toml", text, &rejected, ReportStyle::Plain).is_empty(), "{end}");
+        }
+    }
+}

@@ -23,8 +23,12 @@ pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<Po
     let on_ports =
         || service.ports.iter().filter_map(|port| port.colors.iter().find(|color| color.name == *name));
     let working = |color: &ColorState| color.endpoints.iter().filter(|endpoint| works(endpoint)).count();
+    let is_pending =
+        |endpoint: &&EndpointState| endpoint.is_enabled() && endpoint.health() == HealthState::Pending;
+    let pending = |color: &ColorState| color.endpoints.iter().filter(is_pending).count();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let working = count(on_ports().map(working).min()?);
+    let pending = count(on_ports().map(pending).max()?);
     let all = count(on_ports().map(|color| color.endpoints.len()).max()?);
     let (mut open, mut oldest) = (0, None::<Instant>);
     for endpoint in on_ports().flat_map(|color| &color.endpoints) {
@@ -33,7 +37,7 @@ pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<Po
         oldest = oldest.into_iter().chain(since).min();
     }
     let oldest = oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-    Some(PoolFacts { working, all, open, oldest })
+    Some(PoolFacts { working, pending, all, open, oldest })
 }
 
 /// The pools of these services.

@@ -161,6 +161,24 @@ fn a_new_color_that_dies_rolls_back_at_once_even_while_held() {
 }
 
 #[test]
+fn endpoints_of_which_nothing_is_known_yet_are_waited_for() {
+    let mut stand = Stand::new();
+    let new = &mut stand.pool("serviceb").to;
+    (new.working, new.pending) = (0, 3);
+    assert_eq!(stand.tick(), None, "neither a shift nor a hold");
+    stand.pool("serviceb").to.working = 3;
+    stand.tick();
+    let known = stand.pool("serviceb");
+    (known.to.working, known.from.working, known.from.pending) = (0, 0, 3);
+    assert_eq!(stand.tick(), None, "a restart, a moment before the first checks");
+    stand.pool("serviceb").from.working = 3;
+    assert_eq!(stand.tick(), None, "the old color's came first");
+    stand.pool("serviceb").to.pending = 0;
+    stand.tick();
+    assert_eq!(stand.release.phase, Phase::RollingBack);
+}
+
+#[test]
 fn where_neither_color_works_a_rollback_would_save_nobody() {
     let mut stand = Stand::new();
     stand.tick();
@@ -326,6 +344,20 @@ fn a_rollback_is_complete_when_nothing_is_left_and_then_runs_its_hooks() {
     assert_eq!(notices(&stand.tick().unwrap()), [Notice::Rollback]);
     assert_eq!(stand.tick().unwrap().hooks, ["retire-new"]);
     assert_eq!((stand.tick(), &stand.release.phase), (None, &Phase::Closed));
+}
+
+#[test]
+fn a_rollback_does_not_wait_for_those_who_come_again_and_again() {
+    let mut stand = Stand::new();
+    stand.tick();
+    stand.say(&Verb::Rollback { force: false }).unwrap();
+    stand.facts.draining_left = 2;
+    assert_eq!(stand.tick(), None);
+    let close_after = stand.release.spec.rollback_close_after.as_secs();
+    assert_eq!(stand.wait(close_after + 9).tick(), None);
+    let decision = stand.wait(1).tick().unwrap();
+    assert_eq!(decision.next.phase, Phase::RolledBack);
+    assert!(decision.why.contains("2 came"), "{}", decision.why);
 }
 
 #[test]

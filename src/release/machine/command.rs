@@ -84,6 +84,10 @@ fn phase_refusal<T>(text: impl Into<String>) -> Result<T, Refusal> {
 /// # Errors
 /// Why it leads to nothing.
 pub fn command(release: &Release, verb: &Verb, facts: &Facts, now: Now) -> Result<Decision, Refusal> {
+    decide(release, verb, facts, now).map(|decision| decision.count_left(facts))
+}
+
+fn decide(release: &Release, verb: &Verb, facts: &Facts, now: Now) -> Result<Decision, Refusal> {
     match verb {
         Verb::Rollback { force } => rollback(release, *force, now),
         Verb::Undo { force } => undo(release, *force, facts, now),

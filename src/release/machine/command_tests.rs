@@ -1,6 +1,7 @@
 //! What an operator's word leads to, verb by verb.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::testing::{Stand, percent, service, weights};
 use super::{BaselineEffect, Closing, EditsDecision, Refusal, Verb, Verdict};
@@ -162,6 +163,28 @@ fn promise_11_a_rollback_is_allowed_in_every_open_state_and_idempotent() {
         let again = stand.say(&ROLLBACK).unwrap();
         assert!(again.weights.is_empty() && again.next == back.next);
     }
+}
+
+#[test]
+fn promise_11_rollback_and_confirm_say_how_many_connections_are_left() {
+    let mut stand = Stand::new();
+    stand.until(&Phase::AwaitingConfirm);
+    for (name, age) in [("servicea", 90), ("serviceb", 7200)] {
+        let known = stand.pool(name);
+        (known.from.open, known.to.open) = (3, 215);
+        (known.from.oldest, known.to.oldest) = (Duration::from_secs(age), Duration::from_secs(5));
+    }
+    let awaiting = stand.release.clone();
+    let back = stand.say(&ROLLBACK).unwrap();
+    assert!(back.why.ends_with("(430 connections have to end, the oldest is 5s old)"), "{}", back.why);
+    assert_eq!(back.notices, [(Notice::Rollback, back.why.clone())]);
+    stand.release = awaiting;
+    let confirmed = stand.say(&CONFIRM).unwrap();
+    assert!(
+        confirmed.why.ends_with("(6 connections have to end, the oldest is 2h old)"),
+        "{}",
+        confirmed.why
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::facts::Facts;
 use crate::model::release::Notice;
 use crate::model::{ColorName, ServiceName, Weight};
 use crate::state::release::Release;
@@ -51,6 +52,28 @@ impl Decision {
             even_unrecorded: false,
             why: why.into(),
         }
+    }
+
+    /// Says how many connections have to end, and how old the oldest is.
+    pub(super) fn count_left(mut self, facts: &Facts) -> Self {
+        let pool = |close: &Close| {
+            let known = facts.members.get(&close.service)?;
+            let member = self.next.member(&close.service)?;
+            Some(if member.to == close.color { known.to } else { known.from })
+        };
+        let pools: Vec<_> = self.close.iter().filter_map(pool).collect();
+        let open: u64 = pools.iter().map(|pool| pool.open).sum();
+        let oldest = pools.iter().map(|pool| pool.oldest.as_secs()).max().unwrap_or(0);
+        if open == 0 {
+            return self;
+        }
+        let oldest = humantime::format_duration(Duration::from_secs(oldest));
+        let left = format!(" ({open} connections have to end, the oldest is {oldest} old)");
+        self.why.push_str(&left);
+        for (_, words) in &mut self.notices {
+            words.push_str(&left);
+        }
+        self
     }
 
     pub(super) fn tell(mut self, notice: Notice) -> Self {

@@ -49,12 +49,22 @@ pub struct MemberFacts {
 pub struct PoolFacts {
     /// Endpoints that work and are enabled; the smallest number over the service's ports.
     pub working: u32,
+    /// Endpoints of which nothing is known yet, as they are new or the process is; the largest number over the
+    /// ports. Nothing is held against a color because of them, and nothing is given to it.
+    pub pending: u32,
     /// Endpoints that there are.
     pub all: u32,
     /// Open connections.
     pub open: u64,
     /// How old the oldest of them is.
     pub oldest: Duration,
+}
+
+impl PoolFacts {
+    /// Endpoints that work, if all those do of which nothing is known.
+    pub(super) fn may_work(&self) -> u32 {
+        self.working.saturating_add(self.pending)
+    }
 }
 
 /// What a gate said.

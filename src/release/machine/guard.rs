@@ -1,6 +1,6 @@
 //! What every shift wants of the members' colors.
 
-use super::facts::Facts;
+use super::facts::{Facts, MemberFacts};
 use crate::model::release::{Guard, Percent};
 use crate::state::release::{Member, Phase, Release};
 
@@ -18,8 +18,29 @@ pub(super) fn undersized(
     facts: &Facts,
 ) -> Option<String> {
     let known = facts.members.get(&member.service)?;
+    short(release, member, percent, known, known.to.working)
+}
+
+/// The same, were all endpoints to work of which nothing is known yet.
+pub(super) fn surely_undersized(
+    release: &Release,
+    member: &Member,
+    percent: Percent,
+    facts: &Facts,
+) -> Option<String> {
+    let known = facts.members.get(&member.service)?;
+    short(release, member, percent, known, known.to.may_work())
+}
+
+fn short(
+    release: &Release,
+    member: &Member,
+    percent: Percent,
+    known: &MemberFacts,
+    working: u32,
+) -> Option<String> {
     let needed = working_needed(&release.spec.guard, percent, known.from.all);
-    (known.to.working < needed).then(|| {
+    (working < needed).then(|| {
         format!(
             "{} of {}: {} of {} endpoints work, {percent} needs {needed}",
             member.to, member.service, known.to.working, known.to.all
@@ -31,7 +52,7 @@ pub(super) fn undersized(
 pub(super) fn dead(release: &Release, facts: &Facts) -> Option<String> {
     release.members.iter().filter(|member| member.percent > Percent::NONE).find_map(|member| {
         let known = facts.members.get(&member.service)?;
-        (known.to.working == 0 && known.from.working > 0)
+        (known.to.may_work() == 0 && known.from.working > 0)
             .then(|| format!("{} of {}: no endpoint works", member.to, member.service))
     })
 }
@@ -43,11 +64,11 @@ pub(super) fn unhealthy(release: &Release, phase: &Phase, facts: &Facts) -> Opti
     }
     release.members.iter().find_map(|member| {
         let known = facts.members.get(&member.service)?;
-        if known.from.working == 0 && member.percent < Percent::ALL {
+        if known.from.may_work() == 0 && member.percent < Percent::ALL {
             return Some(format!("{} of {}: no endpoint works", member.from, member.service));
         }
         if member.percent > Percent::NONE {
-            return undersized(release, member, member.percent, facts);
+            return surely_undersized(release, member, member.percent, facts);
         }
         None
     })

@@ -41,7 +41,7 @@ pub struct Asked {
     pub app: AppName,
     /// What people call the new color.
     pub version: String,
-    /// The step, counted from 1; for a gate the one that waits for it.
+    /// The step, counted from 1; for a gate the one that waits for it. 0 before the first shift.
     pub step: usize,
     /// The share of that step.
     pub percent: Percent,

@@ -70,10 +70,9 @@ impl Message {
             Notice::Confirmed => "is confirmed",
         };
         let colon = if self.words.is_empty() { "" } else { ": " };
-        let line = format!(
-            "{app} {version} on {host} {what} at step {step} ({percent}){colon}{} [{release}]",
-            self.words
-        );
+        let at =
+            if *step == 0 { "before its first step".into() } else { format!("at step {step} ({percent})") };
+        let line = format!("{app} {version} on {host} {what} {at}{colon}{} [{release}]", self.words);
         line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 
