@@ -171,7 +171,7 @@ fn services(services: &[ServiceReport]) -> String {
             ]);
         }
     }
-    table.render()
+    table.render_fitting()
 }
 
 /// How many endpoints are healthy, of how many; only how many where they are not checked.

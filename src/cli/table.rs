@@ -35,6 +35,24 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// The same within [`COLUMNS_MAX`], as far as the first column makes it too wide: its cells have lines of their
+    /// own then.
+    pub fn render_fitting(&self) -> String {
+        let text = self.render();
+        if fits(&text) {
+            return text;
+        }
+        let others = |row: &Vec<String>| row.iter().skip(1).cloned().collect();
+        let rest = Self { columns: self.columns[1..].to_vec(), rows: self.rows.iter().map(others).collect() };
+        let firsts =
+            std::iter::once("").chain(self.rows.iter().map(|row| row.first().map_or("", String::as_str)));
+        let with_first = |(first, line): (&str, &str)| {
+            let above = if first.is_empty() { String::new() } else { format!("{first}\n") };
+            format!("{above}  {line}\n")
+        };
+        firsts.zip(rest.render().lines()).map(with_first).collect()
+    }
+
     /// The table as lines, two blanks between columns, none at the ends.
     pub fn render(&self) -> String {
         let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
@@ -69,5 +87,14 @@ mod tests {
         table.row(["a".to_owned(), "100".to_owned()]);
         table.row(["longer".to_owned(), "7".to_owned()]);
         assert_eq!(table.render(), "NAME      N\na       100\nlonger    7\n");
+    }
+    #[test]
+    fn names_that_are_too_long_have_lines_of_their_own() {
+        let mut table = Table::new(&[("NAME", Align::Left), ("COLOR", Align::Left), ("N", Align::Right)]);
+        let long = "x".repeat(95);
+        table.row([long.clone(), "green".to_owned(), "100".to_owned()]);
+        table.row([String::new(), "blue".to_owned(), "7".to_owned()]);
+        let lines = format!("  COLOR    N\n{long}\n  green  100\n  blue     7\n");
+        assert_eq!(table.render_fitting(), lines);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::admin::report::ReleasesReport;
-use crate::cli::table::{Align, Table, fits};
+use crate::cli::table::{Align, Table};
 use crate::release::report::{MemberReport, ReleaseReport, SideReport};
 
 /// Closed releases that are listed without their members.
@@ -114,47 +114,26 @@ fn whole(release: &ReleaseReport) -> String {
     text
 }
 
-/// What is shown of a member's color.
-const SIDE: [(&str, Align); 11] = [
-    ("SERVICE", Align::Left),
-    ("COLOR", Align::Left),
-    ("SET", Align::Right),
-    ("NEW", Align::Right),
-    ("OPEN", Align::Right),
-    ("CONNS", Align::Right),
-    ("WORKING", Align::Right),
-    ("TRIED", Align::Right),
-    ("FAILED", Align::Right),
-    ("P95", Align::Right),
-    ("VERDICT", Align::Left),
-];
-
 fn members(members: &[MemberReport]) -> String {
-    let mut table = Table::new(&SIDE);
-    let mut without_names = Table::new(&SIDE[1..]);
+    let mut table = Table::new(&[
+        ("SERVICE", Align::Left),
+        ("COLOR", Align::Left),
+        ("SET", Align::Right),
+        ("NEW", Align::Right),
+        ("OPEN", Align::Right),
+        ("CONNS", Align::Right),
+        ("WORKING", Align::Right),
+        ("TRIED", Align::Right),
+        ("FAILED", Align::Right),
+        ("P95", Align::Right),
+        ("VERDICT", Align::Left),
+    ]);
     for member in members {
         let verdict = member.verdict.as_deref().unwrap_or("-");
-        for row in [side(&member.service, &member.to, verdict), side("", &member.from, "control")] {
-            table.row(row.clone());
-            let [_, rest @ ..] = row;
-            without_names.row(rest);
-        }
+        table.row(side(&member.service, &member.to, verdict));
+        table.row(side("", &member.from, "control"));
     }
-    let table = table.render();
-    if fits(&table) { table } else { below_names(members, &without_names.render()) }
-}
-
-/// Long names have lines of their own.
-fn below_names(members: &[MemberReport], table: &str) -> String {
-    let mut lines = table.lines();
-    let mut text = format!("  {}\n", lines.next().unwrap_or_default());
-    for member in members {
-        let _ = writeln!(text, "{}", member.service);
-        for line in lines.by_ref().take(2) {
-            let _ = writeln!(text, "  {line}");
-        }
-    }
-    text
+    table.render_fitting()
 }
 
 fn side(service: &str, side: &SideReport, verdict: &str) -> [String; 11] {
@@ -184,6 +163,7 @@ fn milliseconds(milliseconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::table::fits;
 
     fn color(name: &str) -> SideReport {
         SideReport {
