@@ -62,6 +62,8 @@ fn connections_of_all_workers_are_counted_asked_and_cut() {
     assert_eq!((open.ask_to_end_idle(2), open.ask_to_end_idle(2)), (6, 3));
     assert_eq!((open.cut(CutReason::Shutdown, 7), open.cut(CutReason::Shutdown, 7)), (7, 5));
     // Also by a thread that is none of theirs.
-    keys.into_iter().for_each(|key| open.remove(key));
+    for key in keys {
+        open.remove(key);
+    }
     assert!(open.is_empty());
 }

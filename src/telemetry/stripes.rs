@@ -108,17 +108,18 @@ mod tests {
         let counter = Counter::default();
         assert_eq!((counter.load(Ordering::Relaxed), counter.0.iter().count()), (0, 0));
         // More than there are parts.
-        let workers = 2 * *PARTS as u64;
+        let workers = 2 * *PARTS;
         std::thread::scope(|scope| {
             for worker in 0..workers {
                 let counter = &counter;
                 scope.spawn(move || {
-                    become_worker(worker as usize);
+                    become_worker(worker);
                     (0..1000).for_each(|_| counter.fetch_add(1, Ordering::Relaxed));
                 });
             }
         });
-        assert_eq!(counter.load(Ordering::Relaxed), 1000 * workers);
+        let counted = 1000 * workers as u64;
+        assert_eq!(counter.load(Ordering::Relaxed), counted);
         let parts: Vec<_> = counter.0.iter().map(|part| part.load(Ordering::Relaxed)).collect();
         assert_eq!(parts[0], 0, "that is for others");
         assert!(parts[1..].iter().all(|part| *part >= 1000), "{parts:?}");
@@ -126,7 +127,7 @@ mod tests {
         counter.absolute(7);
         assert_eq!(
             (counter.0.part(0).load(Ordering::Relaxed), counter.load(Ordering::Relaxed)),
-            (5, 1000 * workers + 5)
+            (5, counted + 5)
         );
     }
 
