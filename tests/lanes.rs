@@ -9,16 +9,18 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use support::{
-    Backend, Down, House, ask, ask_from, assert_refused, assert_refused_from, blue, connect, green, read_all,
+    Backend, Down, House, ask, ask_from, assert_refused, assert_refused_from, blue, connect, eventually,
+    green, read_all,
 };
 use teal::model::testing::{catalog, service};
 use teal::model::{
-    AllowFrom, App, AppName, Catalog, Color, HostNetworks, LaneMode, Service, ServiceName, Source,
+    AllowFrom, App, AppName, Catalog, Color, ColorName, HostNetworks, LaneMode, Service, ServiceName, Source,
 };
 use teal::state::release::{Phase, Release};
-use teal::state::{ErrorReason, release_testing};
+use teal::state::{ErrorReason, Sample, release_testing};
 
 const B_BLUE: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 const B_GREEN: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 2);
@@ -102,6 +104,21 @@ fn promise_2_the_lane_to_a_color_of_weight_zero_ends_with_the_release() {
     );
     assert_eq!(ask_from(B_GREEN, house.vip()), "blue");
     assert_eq!((in_lane(&house, "green"), new.accepted(), house.violations()), (1, 1, 0));
+}
+
+#[test]
+fn a_member_that_only_members_call_is_judged_by_what_comes_in_lanes() {
+    let (old, new) = (Backend::saying("blue"), Backend::saying("green"));
+    let house = house(LaneMode::Require, &[blue(90, &[old.address]), green(10, &[new.address])]);
+    (0..7).for_each(|_| assert_eq!(ask_from(B_GREEN, house.vip()), "green"));
+    (0..5).for_each(|_| assert_eq!(ask(house.preview("green")), "green"));
+    let sample = || {
+        let snapshot = house.snapshot.load();
+        Sample::take(&snapshot.services["a"], &ColorName::parse("green").unwrap(), Instant::now()).unwrap()
+    };
+    eventually("all have ended", || house.open("green") == 0 && sample().ended == 7);
+    let seen = sample();
+    assert_eq!((seen.tried, seen.served, seen.first_byte.total(), house.decided("green")), (7, 7, 7, 0));
 }
 
 #[test]

@@ -39,5 +39,15 @@ fn carry_out(catalog: Catalog) {
         .collect();
     let (live, catalog) = (Live::default(), Arc::new(catalog));
     let answers = Answers::build(&catalog, &addresses, 1);
-    build(&Parts { catalog, addresses: &addresses, answers, releases: Arc::default(), live: &live, rotation: 3 }, None);
+    build(
+        &Parts {
+            catalog,
+            addresses: &addresses,
+            answers,
+            releases: Arc::default(),
+            live: &live,
+            rotation: 3,
+        },
+        None,
+    );
 }

@@ -156,7 +156,8 @@ async fn show(
         at: freeze.cause.at,
         why: freeze.cause.why.clone(),
     });
-    Ok(Json(ReleasesReport { releases, freezes: freezes.collect() }))
+    let (freezes, baseline_hash) = (freezes.collect(), snapshot.baseline_hash());
+    Ok(Json(ReleasesReport { releases, freezes, baseline_hash }))
 }
 
 async fn explain(

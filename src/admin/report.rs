@@ -43,6 +43,8 @@ pub struct ConfigurationReport {
     pub path: PathBuf,
     /// Hash of the text in effect.
     pub hash: String,
+    /// Hash of that and of the baseline: equal on hosts that would do the same without overrides.
+    pub baseline_hash: String,
     /// Whether this is the last good configuration because the one on disk was broken at start.
     pub degraded: bool,
     /// Counts snapshots, from 1.
@@ -321,6 +323,8 @@ pub struct ReleasesReport {
     pub releases: Vec<crate::release::report::ReleaseReport>,
     /// What is frozen.
     pub freezes: Vec<FreezeReport>,
+    /// Hash of the configuration and its baseline, to compare hosts by.
+    pub baseline_hash: String,
 }
 
 /// Shifts that are frozen.

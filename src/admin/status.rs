@@ -30,6 +30,7 @@ pub fn status(context: &Context, now: Instant) -> StatusReport {
         configuration: ConfigurationReport {
             path: facts.config.clone(),
             hash: snapshot.catalog.hash.clone(),
+            baseline_hash: snapshot.baseline_hash(),
             degraded: facts.is_degraded(),
             generation: snapshot.generation,
             last_reload: facts.last_reload.load().as_deref().cloned(),

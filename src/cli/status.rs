@@ -98,7 +98,7 @@ fn head(report: &StatusReport) -> String {
     let degraded =
         if configuration.degraded { ", DEGRADED: the last good one, as the file is broken" } else { "" };
     let mut text = format!(
-        "teal {} on this host: {}, up {}, {} of {} connections\nconfiguration {} ({}{degraded})\n",
+        "teal {} on this host: {}, up {}, {} of {} connections\nconfiguration {} ({}, with its baseline {}{degraded})\n",
         report.version,
         report.phase,
         humantime::format_duration(Duration::from_secs(report.uptime_seconds)),
@@ -106,6 +106,7 @@ fn head(report: &StatusReport) -> String {
         report.connections.max,
         configuration.path.display(),
         configuration.hash,
+        configuration.baseline_hash,
     );
     if let Some(reload) = &configuration.last_reload {
         let outcome = match reload.result {

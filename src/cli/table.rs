@@ -1,5 +1,13 @@
 //! Tables of text with aligned columns.
 
+/// Columns that a line for people may have.
+pub const COLUMNS_MAX: usize = 100;
+
+/// Whether no line is longer than that.
+pub fn fits(text: &str) -> bool {
+    text.lines().all(|line| line.chars().count() <= COLUMNS_MAX)
+}
+
 /// How a column is aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {

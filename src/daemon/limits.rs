@@ -6,7 +6,7 @@ use crate::model::{Catalog, MaxConnections};
 
 /// Descriptors that DNS, health checks, the control socket, metrics, pipes for bulk, files and event queues
 /// need at most.
-const RESERVE: u64 = 896;
+const RESERVE: u64 = 1088;
 /// Health checks that may run at once, and so the descriptors that they take of the reserve.
 const CHECKS_MAX: u64 = 256;
 /// Of a small limit, at most this part is theirs: one in so many.
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn auto_takes_what_is_left_after_the_reserve() {
         assert_eq!(max_connections(MaxConnections::Auto, 1024, 68), Ok(350));
-        assert_eq!(max_connections(MaxConnections::Auto, 65_536, 24), Ok(32_308));
+        assert_eq!(max_connections(MaxConnections::Auto, 65_536, 24), Ok(32_212));
         assert_eq!(max_connections(MaxConnections::Auto, 100, 500), Ok(0));
     }
 

@@ -340,7 +340,7 @@ impl Builder {
     }
 
     fn start_admin(&self, context: Context, socket: ControlSocket) {
-        let limits = Limits { connections: HTTP_CONNECTIONS };
+        let limits = Limits { connections: HTTP_CONNECTIONS, waiting: CONTROL_WAITING };
         let control = Server::new(admin::control::routes(context.clone()), limits, self.stop.clone());
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -349,6 +349,7 @@ impl Builder {
             }
         });
         let Some(listen) = self.settings.metrics.listen else { return };
+        let limits = Limits { waiting: 0, ..limits };
         let server = Server::new(admin::metrics::routes(context), limits, self.stop.clone());
         let metrics = MetricsListener {
             listen,
@@ -376,3 +377,5 @@ const REQUESTS: usize = 8;
 const SETTLE_FOLDER: Duration = Duration::from_secs(2);
 /// Connections to the control socket, and to the metrics listener.
 const HTTP_CONNECTIONS: usize = 64;
+/// Further connections to the control socket that wait: a rollback must not be lost in a crowd of dashboards.
+const CONTROL_WAITING: usize = 192;

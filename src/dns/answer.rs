@@ -7,7 +7,7 @@
 use super::chase::{Chase, End};
 use super::odd::{self, Judged};
 use super::reply::{Ending, ExtendedError, Rcode, Reply, Transport};
-use super::wire::{HEADER_OCTETS, Header, NAME_OCTETS_MAX, Question, Recursion, Rest, rest_of};
+use super::wire::{HEADER_OCTETS, Header, Question, Recursion, Rest, rest_of};
 use crate::state::answers::{Answers, Lookup, ZoneKind, ZoneRecords};
 
 const TYPE_IXFR: u16 = 251;
@@ -129,16 +129,20 @@ pub fn answer(packet: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>)
         },
         Rest::Broken => return refuse_unread(packet, &header, Some(&question), out),
     };
-    let reply = Reply::begin(out, &header, Some(&question), (asked.transport, opt));
-    match decide(&question, (asked.source, header.recursion()), answers, reply) {
-        Decision::Ended(scope, Ending::Authoritative(rcode) | Ending::Error(rcode, _)) => {
+    let mut reply = Reply::begin(out, &header, Some(&question), (asked.transport, opt));
+    match decide(&question, (asked.source, header.recursion()), answers, &mut reply) {
+        Decision::Ended(scope, ending @ (Ending::Authoritative(rcode) | Ending::Error(rcode, _))) => {
+            reply.finish(ending);
             Verdict::Reply(scope, rcode)
         }
         Decision::Forward(domain) => {
             out.clear();
             Verdict::Forward(domain)
         }
-        Decision::ForwardTarget(domain) => Verdict::Forward(domain),
+        Decision::ForwardTarget(domain) => {
+            reply.pause();
+            Verdict::Forward(domain)
+        }
     }
 }
 
@@ -163,7 +167,7 @@ fn refuse_unread(
 
 /// What an ordinary question gets.
 enum Decision {
-    /// A reply that ended so.
+    /// A reply that ends so.
     Ended(Scope, Ending),
     /// It is to be asked elsewhere.
     Forward(Option<u16>),
@@ -176,39 +180,30 @@ fn decide(
     question: &Question<'_>,
     (source, recursion): (Source, Recursion),
     answers: &Answers,
-    mut reply: Reply<'_>,
+    reply: &mut Reply<'_>,
 ) -> Decision {
-    let refused = |why| (Scope::Refused, Ending::Error(Rcode::Refused, why));
+    let refused = |why| Decision::Ended(Scope::Refused, Ending::Error(Rcode::Refused, why));
     if source == Source::Denied {
-        return ended(reply, refused(Some(ExtendedError::Prohibited)));
+        return refused(Some(ExtendedError::Prohibited));
     }
     if matches!(question.kind, TYPE_AXFR | TYPE_IXFR) {
-        return ended(reply, refused(None));
+        return refused(None);
     }
-    let mut space = [0; NAME_OCTETS_MAX];
-    let name = question.lower_case_name(&mut space);
+    let name = question.name();
     let (zone, records) = match answers.lookup(name) {
         Lookup::Forward(domain) if recursion == Recursion::Desired => return Decision::Forward(domain),
         Lookup::Forward(_) | Lookup::Outside => {
-            return ended(reply, refused(Some(ExtendedError::NotAuthoritative)));
+            return refused(Some(ExtendedError::NotAuthoritative));
         }
         Lookup::Name(zone, records) => (zone, Some(records)),
         Lookup::Missing(zone) => (zone, None),
     };
-    let mut chase = Chase { kind: question.kind, answers, reply: &mut reply };
+    let mut chase = Chase { kind: question.kind, answers, reply };
     let rcode = match chase.run(name, zone, records) {
-        End::Elsewhere(domain) if recursion == Recursion::Desired => {
-            reply.pause();
-            return Decision::ForwardTarget(domain);
-        }
+        End::Elsewhere(domain) if recursion == Recursion::Desired => return Decision::ForwardTarget(domain),
         // Nobody is asked: the client gets the aliases alone.
         End::Elsewhere(_) => Rcode::NoError,
         End::Here(rcode) => rcode,
     };
-    ended(reply, (Scope::of_zone(zone), Ending::Authoritative(rcode)))
-}
-
-fn ended(reply: Reply<'_>, (scope, ending): (Scope, Ending)) -> Decision {
-    reply.finish(ending);
-    Decision::Ended(scope, ending)
+    Decision::Ended(Scope::of_zone(zone), Ending::Authoritative(rcode))
 }

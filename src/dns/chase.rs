@@ -34,14 +34,14 @@ pub(super) struct Chase<'c, 'r> {
 }
 
 impl<'c> Chase<'c, '_> {
-    /// Writes what there is of `name`, the question's in lower case, which is in `zone`, and exists if it
+    /// Writes what there is of `name`, the question's, which is in `zone`, and exists if it
     /// has `records`. The rcode is about the last name of a chain of aliases (RFC 6604 §3). An alias of a
     /// name that nobody is asked about is given alone: who asked looks further.
     pub(super) fn run(
         &mut self,
         name: &'c [u8],
         zone: &'c ZoneRecords,
-        mut records: Option<&'c Records>,
+        mut records: Option<Records<'c>>,
     ) -> End {
         let ttl = self.answers.ttl();
         let mut owner = Owner { at: QUESTION_AT, octets: name.len(), zone, ttl };
@@ -73,7 +73,7 @@ impl<'c> Chase<'c, '_> {
     }
 
     /// Answers about the last name.
-    fn end(&mut self, owner: &Owner<'_>, records: Option<&Records>) -> Rcode {
+    fn end(&mut self, owner: &Owner<'_>, records: Option<Records<'_>>) -> Rcode {
         let (rcode, has_records) = match (records, owner.zone.kind) {
             (Some(records), _) => (Rcode::NoError, owner.push_records(self.kind, records, self.reply)),
             (None, ZoneKind::Loopback) => (Rcode::NoError, owner.push_loopback(self.kind, self.reply)),
@@ -114,9 +114,9 @@ impl Owner<'_> {
 
     /// Whether there were records of that type. Who asks for ANY gets records of one type
     /// (RFC 8482 §4.1).
-    fn push_records(&self, kind: u16, records: &Records, reply: &mut Reply<'_>) -> bool {
+    fn push_records(&self, kind: u16, records: Records<'_>, reply: &mut Reply<'_>) -> bool {
         match (records, kind) {
-            (Records::Address(address), TYPE_A | TYPE_ANY) => self.push_v4(*address, reply),
+            (Records::Address(address), TYPE_A | TYPE_ANY) => self.push_v4(address, reply),
             (Records::Own(own), _) => return self.push_own(kind, own, reply),
             (Records::Alias(target), TYPE_CNAME | TYPE_ANY) => {
                 reply.push(Section::Answer, |out| self.write(TYPE_CNAME, target, out));
@@ -187,13 +187,12 @@ impl Owner<'_> {
 
     /// SRV for each port, with the address that they all lead to. Their target is written out: RFC
     /// 2782 forbids to compress it.
-    fn push_servers(&self, server: &Server, reply: &mut Reply<'_>) {
+    fn push_servers(&self, server: Server<'_>, reply: &mut Reply<'_>) {
         let target_at = usize::from(self.suffix_at(server.target_octets));
         let target = target_at..target_at + usize::from(server.target_octets);
-        for port in &server.ports {
-            let [high, low] = port.to_be_bytes();
+        for port in server.ports {
             // Priority and weight mean nothing with one target.
-            let numbers = [0, 0, 0, 0, high, low];
+            let numbers = [0, 0, 0, 0, port[0], port[1]];
             reply.push(Section::Answer, |out| {
                 let target = target.clone();
                 let octets = numbers.len() + target.len();
@@ -220,8 +219,10 @@ impl Owner<'_> {
 
 /// A record up to its data, of which it has so many octets.
 fn write_head(owner_at: u16, kind: u16, ttl: u32, octets: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(&pointer_to(owner_at));
-    out.extend_from_slice(&fixed_part(kind, ttl));
     let octets = u16::try_from(octets).expect("a name and three numbers, or a bounded text");
-    out.extend_from_slice(&octets.to_be_bytes());
+    let mut head = [0; POINTED_OCTETS];
+    head[..2].copy_from_slice(&pointer_to(owner_at));
+    head[2..10].copy_from_slice(&fixed_part(kind, ttl));
+    head[10..].copy_from_slice(&octets.to_be_bytes());
+    out.extend_from_slice(&head);
 }

@@ -39,7 +39,7 @@ fn outside(name: &str, catalog: &Catalog) -> String {
     }
 }
 
-fn of_records(name: &str, records: &Records, catalog: &Catalog) -> String {
+fn of_records(name: &str, records: Records<'_>, catalog: &Catalog) -> String {
     match records {
         Records::Empty => "there are no records at this name, but names below it".to_owned(),
         Records::Apex { .. } => format!("{name} is a zone of teal"),
@@ -57,7 +57,8 @@ fn of_records(name: &str, records: &Records, catalog: &Catalog) -> String {
         },
         Records::Server(server) => {
             let target: Vec<&str> = name.split('.').skip(2).collect();
-            let ports: Vec<String> = server.ports.iter().map(ToString::to_string).collect();
+            let ports: Vec<String> =
+                server.ports.iter().map(|port| u16::from_be_bytes(*port).to_string()).collect();
             format!("the port with that name at {}: {}", target.join("."), ports.join(", "))
         }
         // Answered by who is asked.

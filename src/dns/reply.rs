@@ -186,9 +186,9 @@ impl<'a> Reply<'a> {
         question: Option<&Question<'_>>,
         (transport, opt): (Transport, Option<Opt>),
     ) -> Self {
+        let [id_high, id_low] = header.id.to_be_bytes();
         out.clear();
-        out.extend_from_slice(&header.id.to_be_bytes());
-        out.resize(HEADER_OCTETS, 0);
+        out.extend_from_slice(&[id_high, id_low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         out.extend_from_slice(question.map_or(&[], |question| question.bytes));
         Self {
             out,
@@ -252,10 +252,9 @@ impl<'a> Reply<'a> {
     }
 
     fn write_header(&mut self, flags: u16) {
-        let words = [flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];
-        for (word, place) in words.iter().zip(self.out[2..HEADER_OCTETS].chunks_exact_mut(2)) {
-            place.copy_from_slice(&word.to_be_bytes());
-        }
+        let [questions, answers, authorities, additionals] = self.counts;
+        let words = [flags, questions, answers, authorities, additionals].map(u16::to_be_bytes);
+        self.out[2..HEADER_OCTETS].copy_from_slice(words.as_flattened());
     }
 
     fn write_opt(&mut self, opt: Opt, rcode: Rcode, error: Option<ExtendedError>) {
@@ -271,7 +270,19 @@ pub(super) fn append_opt(out: &mut Vec<u8>, rcode: u16, dnssec_ok: bool, options
     let rcode_high = (rcode >> 4).to_be_bytes()[1];
     let flags = if dnssec_ok { 0x80 } else { 0 };
     let octets = u16::try_from(options.len()).expect("options come from one message");
-    out.extend_from_slice(&[0, 0, 41, payload_high, payload_low, rcode_high, 0, flags, 0]);
-    out.extend_from_slice(&octets.to_be_bytes());
+    let [octets_high, octets_low] = octets.to_be_bytes();
+    out.extend_from_slice(&[
+        0,
+        0,
+        41,
+        payload_high,
+        payload_low,
+        rcode_high,
+        0,
+        flags,
+        0,
+        octets_high,
+        octets_low,
+    ]);
     out.extend_from_slice(options);
 }

@@ -28,8 +28,9 @@ pub struct Header {
 impl Header {
     /// Reads the first 12 octets, if there are so many.
     pub fn read(packet: &[u8]) -> Option<Self> {
-        let word = |at: usize| read_u16(packet, at);
-        Some(Self { id: word(0)?, flags: word(2)?, counts: [word(4)?, word(6)?, word(8)?, word(10)?] })
+        let (words, _) = packet.first_chunk::<HEADER_OCTETS>()?.as_chunks();
+        let [id, flags, counts @ ..] = <[[u8; 2]; 6]>::try_from(words).ok()?.map(u16::from_be_bytes);
+        Some(Self { id, flags, counts })
     }
 
     /// QR: this is itself an answer.
@@ -94,15 +95,6 @@ impl<'a> Question<'a> {
     /// The name as sent.
     pub fn name(&self) -> &'a [u8] {
         &self.bytes[..self.bytes.len() - 4]
-    }
-
-    /// The name in lower case, in `space`. Length octets are below the letters, so that all bytes
-    /// can be treated alike (RFC 4343 §3).
-    pub fn lower_case_name<'s>(&self, space: &'s mut [u8; NAME_OCTETS_MAX]) -> &'s [u8] {
-        let lower = &mut space[..self.name().len()];
-        lower.copy_from_slice(self.name());
-        lower.make_ascii_lowercase();
-        lower
     }
 
     /// Whether the class is IN.

@@ -4,11 +4,12 @@
 //! read by `dns` for each query, without allocation. It decides nothing: which records a question
 //! gets is decided in `dns`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::answers_build::Builder;
+use super::answers_table::{Node, Table};
 use super::build::Addresses;
 use super::records::Template;
 use crate::model::{Catalog, DnsSettings, Domain, ForwardSettings, ServiceName};
@@ -16,10 +17,10 @@ use crate::model::{Catalog, DnsSettings, Domain, ForwardSettings, ServiceName};
 /// Everything that DNS says about the zones.
 #[derive(Debug)]
 pub struct Answers {
-    pub(super) names: HashMap<Box<[u8]>, Node>,
+    pub(super) names: Table,
     pub(super) zones: Vec<ZoneRecords>,
     /// How many labels apexes and domains have, each number once: the only suffixes worth looking for.
-    pub(super) apex_labels: Vec<u8>,
+    pub(super) apex_labels: Vec<usize>,
     /// TTL of positive answers, in seconds.
     pub(super) ttl: u32,
     pub(super) forwards: Forwards,
@@ -41,16 +42,9 @@ impl Forwards {
     }
 }
 
-/// A name that exists, and the zone that it belongs to.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) zone: u16,
-    pub(super) records: Records,
-}
-
 /// The records of one name.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Records {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records<'a> {
     /// None: names exist below this one (an empty non-terminal, RFC 8020 §2).
     Empty,
     /// Names from here on are asked elsewhere, of the domain with this index.
@@ -58,22 +52,22 @@ pub enum Records {
     /// A zone begins here: SOA and NS, found in [`ZoneRecords`].
     Apex {
         /// Target of a PTR, in wire format: a reverse zone may be no larger than one address.
-        pointer: Option<Box<[u8]>>,
+        pointer: Option<&'a [u8]>,
     },
     /// A.
     Address(Ipv4Addr),
     /// Records of the operator's own: A, AAAA, TXT.
-    Own(Box<OwnRecords>),
+    Own(&'a OwnRecords),
     /// CNAME, with its target in wire format and lower case.
-    Alias(Box<[u8]>),
+    Alias(&'a [u8]),
     /// SRV (RFC 2782).
-    Server(Box<Server>),
+    Server(Server<'a>),
     /// PTR, with its target in wire format.
-    Pointer(Box<[u8]>),
+    Pointer(&'a [u8]),
 }
 
 /// Records that the operator wrote; at least one.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnRecords {
     /// A.
     pub v4: Vec<Ipv4Addr>,
@@ -97,14 +91,14 @@ pub enum ZoneKind {
 }
 
 /// The SRV records of one name: their target is the end of that name.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Server {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Server<'a> {
     /// Octets at the end of the name, in wire format, that are the target.
     pub target_octets: u8,
     /// Address of the target.
     pub address: Ipv4Addr,
-    /// One record for each.
-    pub ports: Vec<u16>,
+    /// One record for each, in wire format.
+    pub ports: &'a [[u8; 2]],
 }
 
 /// What belongs to a zone as a whole.
@@ -128,7 +122,7 @@ pub struct ZoneRecords {
 #[derive(Debug)]
 pub enum Lookup<'a> {
     /// It exists.
-    Name(&'a ZoneRecords, &'a Records),
+    Name(&'a ZoneRecords, Records<'a>),
     /// It does not, and would be in this zone.
     Missing(&'a ZoneRecords),
     /// Somebody else knows: the domain with this index, else the upstreams.
@@ -145,7 +139,7 @@ impl Answers {
     /// it up with each change.
     pub fn build(catalog: &Catalog, addresses: &BTreeMap<ServiceName, Addresses>, serial: u32) -> Arc<Self> {
         let forwards = Forwards::of(&catalog.settings.dns.forward);
-        let mut builder = Builder::new(&catalog.settings, serial, catalog.services.len());
+        let mut builder = Builder::new(&catalog.settings, serial);
         builder.insert_zones();
         builder.insert_forwards(&forwards);
         builder.insert_special(&forwards);
@@ -160,26 +154,26 @@ impl Answers {
         Arc::new(builder.finish())
     }
 
-    /// Looks for `name`: wire format without compression, in lower case.
+    /// Looks for `name`: wire format without compression, in upper or lower case.
     pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
-        match self.names.get(name) {
-            Some(Node { records: Records::Forward(domain), .. }) => return Lookup::Forward(Some(*domain)),
-            Some(node) => return Lookup::Name(self.zone(node), &node.records),
-            None => {}
+        let labels = label_count(name);
+        match self.names.get_of(labels, name) {
+            Some(Node { records: Records::Forward(domain), .. }) => Lookup::Forward(Some(domain)),
+            Some(Node { records, zone }) => Lookup::Name(self.zone(zone), records),
+            None => self.look_above(labels, name),
         }
-        let mut labels_left = suffixes(name).count();
-        for suffix in suffixes(name) {
-            let apex = u8::try_from(labels_left).is_ok_and(|labels| self.apex_labels.contains(&labels));
-            labels_left -= 1;
-            if !apex {
+    }
+
+    /// Looks for where the part of the name space begins that a missing name would be in.
+    fn look_above(&self, labels: usize, name: &[u8]) -> Lookup<'_> {
+        for (labels, suffix) in (1..=labels).rev().zip(suffixes(name)) {
+            if !self.apex_labels.contains(&labels) {
                 continue;
             }
-            match self.names.get(suffix) {
-                Some(Node { records: Records::Forward(domain), .. }) => {
-                    return Lookup::Forward(Some(*domain));
-                }
-                Some(node @ Node { records: Records::Apex { .. }, .. }) => {
-                    return Lookup::Missing(self.zone(node));
+            match self.names.get_of(labels, suffix) {
+                Some(Node { records: Records::Forward(domain), .. }) => return Lookup::Forward(Some(domain)),
+                Some(Node { records: Records::Apex { .. }, zone }) => {
+                    return Lookup::Missing(self.zone(zone));
                 }
                 _ => {}
             }
@@ -197,13 +191,8 @@ impl Answers {
         self.forwards.domains.get(usize::from(index))
     }
 
-    /// How many names exist.
-    pub fn names(&self) -> usize {
-        self.names.len()
-    }
-
-    fn zone(&self, node: &Node) -> &ZoneRecords {
-        &self.zones[usize::from(node.zone)]
+    fn zone(&self, index: u16) -> &ZoneRecords {
+        &self.zones[usize::from(index)]
     }
 }
 
@@ -216,6 +205,16 @@ pub(super) fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
         rest = suffix.get(1 + octets..).unwrap_or_default();
         (octets > 0).then_some(suffix)
     })
+}
+
+/// How many labels a name has, without the root.
+pub(super) fn label_count(name: &[u8]) -> usize {
+    let (mut labels, mut at) = (0, 0);
+    while let Some(&octets @ 1..) = name.get(at) {
+        labels += 1;
+        at += 1 + usize::from(octets);
+    }
+    labels
 }
 
 /// Where `ns.ZONE` points: the first IPv4 address of `[dns] listen` that is no wildcard, else

@@ -1,8 +1,7 @@
 //! Builds the name table: zones first, then the names of each service, then what is left over.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,16 +9,15 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::answers::{
-    Answers, Forwards, Node, Records, Server, ZoneKind, ZoneRecords, name_server_address, suffixes,
+    Answers, Forwards, Records, Server, ZoneKind, ZoneRecords, label_count, name_server_address, suffixes,
 };
+use super::answers_table::{Node, Table};
 use super::build::Addresses;
 use super::records::{TYPE_A, TYPE_NS, TYPE_SOA, Template, name_below, reverse_name, wire_name};
 use crate::model::{Service, Settings};
 
 /// SOA numbers for secondaries, of which there are none: an hour, ten minutes, a day.
 const REFRESH_RETRY_EXPIRE: [u32; 3] = [3600, 600, 86_400];
-/// Names that an ordinary service has in each zone: its own, two previews, SRV.
-const NAMES_PER_SERVICE: usize = 9;
 
 pub(super) struct Builder<'a> {
     pub(super) settings: &'a Settings,
@@ -36,17 +34,16 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(settings: &'a Settings, serial: u32, services: usize) -> Self {
+    pub(super) fn new(settings: &'a Settings, serial: u32) -> Self {
         let dns = &settings.dns;
         let zones: Vec<Box<[u8]>> = dns.zones.iter().map(|zone| wire_name(zone.as_str())).collect();
         let mut order: Vec<usize> = (0..zones.len()).collect();
         order.sort_by_key(|index| Reverse(label_count(&zones[*index])));
-        let names = HashMap::with_capacity(services * NAMES_PER_SERVICE * zones.len());
         Self {
             settings,
             serial,
             answers: Answers {
-                names,
+                names: Table::default(),
                 zones: Vec::new(),
                 apex_labels: Vec::new(),
                 ttl: seconds(dns.ttl),
@@ -65,24 +62,24 @@ impl<'a> Builder<'a> {
     /// and never a name outside the pool.
     pub(super) fn insert_zones(&mut self) {
         for apex in self.zones.clone() {
-            self.insert_zone(apex, ZoneKind::Own, ServerIn::Itself);
+            self.insert_zone(&apex, ZoneKind::Own, ServerIn::Itself);
         }
         let primary = self.zones.first().cloned().unwrap_or_default();
         for network in reverse_networks(self.settings.vip.pool.0, self.reverse_octets) {
             let octets = network.network().octets();
             let apex = reverse_name(&octets[..usize::from(self.reverse_octets)]);
-            self.insert_zone(apex, ZoneKind::Own, ServerIn::Zone(&primary));
+            self.insert_zone(&apex, ZoneKind::Own, ServerIn::Zone(&primary));
         }
     }
 
     /// A zone begins at `apex`.
-    pub(super) fn insert_zone(&mut self, apex: Box<[u8]>, kind: ZoneKind, server: ServerIn<'_>) {
+    pub(super) fn insert_zone(&mut self, apex: &[u8], kind: ZoneKind, server: ServerIn<'_>) {
         let zone = u16::try_from(self.answers.zones.len()).expect("the configuration is read from a file");
-        let records = self.zone_records(&apex, kind, server);
+        let records = self.zone_records(apex, kind, server);
         self.answers.zones.push(records);
-        self.note_deep(&apex);
-        self.note_cut(&apex);
-        self.answers.names.insert(apex, Node { zone, records: Records::Apex { pointer: None } });
+        self.note_deep(apex);
+        self.note_cut(apex);
+        self.answers.names.put(apex, Node { zone, records: Records::Apex { pointer: None } });
     }
 
     fn zone_records(&self, apex: &[u8], kind: ZoneKind, server: ServerIn<'_>) -> ZoneRecords {
@@ -138,20 +135,20 @@ impl<'a> Builder<'a> {
         let previews = service.colors.iter().zip(&addresses.previews);
         let previews = previews.map(|(color, address)| (*address, name_below(&[color.name.as_str()], &name)));
         for (address, target) in previews.collect::<Vec<_>>() {
-            self.insert_pointer(address, target);
+            self.insert_pointer(address, &target);
         }
-        self.insert_pointer(addresses.vip, name);
+        self.insert_pointer(addresses.vip, &name);
     }
 
     /// A name with an address, and the SRV names below it.
     fn insert_host(&mut self, index: usize, service: &Service, name: &[u8], address: Ipv4Addr) {
         let zone = u16::try_from(index).expect("counted when the zones were inserted");
-        self.insert(zone, name.into(), Records::Address(address));
+        self.insert(zone, name, Records::Address(address));
         // Several ports with one name make one RRset.
-        let mut named = BTreeMap::<&str, Vec<u16>>::new();
+        let mut named = BTreeMap::<&str, Vec<[u8; 2]>>::new();
         for port in &service.ports {
             if let Some(name) = &port.name {
-                named.entry(name.as_str()).or_default().push(port.listen);
+                named.entry(name.as_str()).or_default().push(port.listen.to_be_bytes());
             }
         }
         if named.is_empty() {
@@ -160,11 +157,11 @@ impl<'a> Builder<'a> {
         let transport = name_below(&["_tcp"], name);
         let target_octets = u8::try_from(name.len()).expect("the model bounds names");
         for (port, ports) in named {
-            let server = Server { target_octets, address, ports };
+            let server = Server { target_octets, address, ports: &ports };
             let name = name_below(&[&format!("_{port}")], &transport);
-            self.insert(zone, name, Records::Server(Box::new(server)));
+            self.insert(zone, &name, Records::Server(server));
         }
-        self.insert(zone, transport, Records::Empty);
+        self.insert(zone, &transport, Records::Empty);
     }
 
     /// `ns` in every zone, and its reverse name where that is ours.
@@ -172,12 +169,12 @@ impl<'a> Builder<'a> {
         let address = name_server_address(&self.settings.dns);
         for index in Rc::clone(&self.order).iter().copied() {
             let zone = u16::try_from(index).expect("counted when the zones were inserted");
-            self.insert(zone, name_below(&["ns"], &self.zones[index]), Records::Address(address));
+            self.insert(zone, &name_below(&["ns"], &self.zones[index]), Records::Address(address));
         }
         if let Some(primary) = self.zones.first()
             && self.settings.vip.pool.contains(address)
         {
-            self.insert_pointer(address, name_below(&["ns"], primary));
+            self.insert_pointer(address, &name_below(&["ns"], primary));
         }
     }
 
@@ -189,7 +186,7 @@ impl<'a> Builder<'a> {
             let name = wire_name(domain.as_str());
             self.note_cut(&name);
             self.note_deep(&name);
-            self.insert(0, name, Records::Forward(index));
+            self.insert(0, &name, Records::Forward(index));
         }
     }
 
@@ -214,7 +211,7 @@ impl<'a> Builder<'a> {
             let between: Vec<&[u8]> = above.clone().take_while(is_ordinary).collect();
             let Some(Cut::Zone(zone)) = above.clone().find_map(|name| self.cut_at(name)) else { continue };
             for name in between {
-                self.insert(zone, name.into(), Records::Empty);
+                self.insert(zone, name, Records::Empty);
             }
         }
     }
@@ -229,27 +226,25 @@ impl<'a> Builder<'a> {
     }
 
     /// PTR of an address of the pool, and the names between it and its zone's apex.
-    fn insert_pointer(&mut self, address: Ipv4Addr, target: Box<[u8]>) {
+    fn insert_pointer(&mut self, address: Ipv4Addr, target: &[u8]) {
         let octets = address.octets();
         let kept = usize::from(self.reverse_octets);
         let Some(zone) = self.reverse_zone(address) else { return };
-        self.insert_pointer_at(zone, reverse_name(&octets), target);
+        self.insert_pointer_at(zone, &reverse_name(&octets), target);
         for octets_between in kept + 1..octets.len() {
-            self.insert(zone, reverse_name(&octets[..octets_between]), Records::Empty);
+            self.insert(zone, &reverse_name(&octets[..octets_between]), Records::Empty);
         }
     }
 
     /// PTR; a zone may be no larger than one address.
-    pub(super) fn insert_pointer_at(&mut self, zone: u16, name: Box<[u8]>, target: Box<[u8]>) {
-        match self.answers.names.entry(name) {
-            Entry::Occupied(mut node) => {
-                if let Records::Apex { pointer: pointer @ None } = &mut node.get_mut().records {
-                    *pointer = Some(target);
-                }
+    pub(super) fn insert_pointer_at(&mut self, zone: u16, name: &[u8], target: &[u8]) {
+        match self.answers.names.get(name) {
+            Some(Node { zone, records: Records::Apex { pointer: None } }) => {
+                let records = Records::Apex { pointer: Some(target) };
+                self.answers.names.put(name, Node { zone, records });
             }
-            Entry::Vacant(node) => {
-                node.insert(Node { zone, records: Records::Pointer(target) });
-            }
+            Some(_) => {}
+            None => self.insert(zone, name, Records::Pointer(target)),
         }
     }
 
@@ -266,11 +261,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The first one to claim a name keeps it: apexes, records of the operator's own, names of deeper zones.
-    pub(super) fn insert(&mut self, zone: u16, name: Box<[u8]>, records: Records) {
-        self.answers.names.entry(name).or_insert(Node { zone, records });
+    pub(super) fn insert(&mut self, zone: u16, name: &[u8], records: Records<'_>) {
+        self.answers.names.insert(name, Node { zone, records });
     }
 
-    pub(super) fn finish(self) -> Answers {
+    pub(super) fn finish(mut self) -> Answers {
+        self.answers.names.seal();
         self.answers
     }
 }
@@ -290,10 +286,6 @@ pub(super) enum Cut {
     Zone(u16),
     /// A domain that is asked elsewhere.
     Domain,
-}
-
-fn label_count(name: &[u8]) -> u8 {
-    u8::try_from(suffixes(name).count()).expect("a name has at most 127 labels")
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -13,18 +13,16 @@ impl Builder<'_> {
             let zone = suffixes(&name).skip(1).find_map(|suffix| self.cut_at(suffix));
             let Some(Cut::Zone(zone)) = zone else { continue };
             self.note_deep(&name);
-            self.insert(zone, name, records_of(data));
+            match data {
+                RecordData::Alias(target) => {
+                    self.insert(zone, &name, Records::Alias(&wire_name(target.as_str())));
+                }
+                RecordData::Records { v4, v6, texts } => {
+                    let texts = texts.iter().map(|text| text_data(text)).collect();
+                    let own = OwnRecords { v4: v4.clone(), v6: v6.clone(), texts };
+                    self.insert(zone, &name, Records::Own(&own));
+                }
+            }
         }
-    }
-}
-
-fn records_of(data: &RecordData) -> Records {
-    match data {
-        RecordData::Alias(target) => Records::Alias(wire_name(target.as_str())),
-        RecordData::Records { v4, v6, texts } => Records::Own(Box::new(OwnRecords {
-            v4: v4.clone(),
-            v6: v6.clone(),
-            texts: texts.iter().map(|text| text_data(text)).collect(),
-        })),
     }
 }

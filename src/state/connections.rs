@@ -38,6 +38,12 @@ impl Why {
         }
     }
 
+    /// Whether it says something about the color in comparison with another: nobody asked for this very color. Who
+    /// comes in a lane was sent to its side by the split at the entry, or by a lane before it.
+    pub fn is_sample(self) -> bool {
+        self.is_by_weight() || self == Self::Lane
+    }
+
     /// Its value in the log.
     pub fn label(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What is noted of a connection, and what is asked of all that are open.
+//! Connections of one endpoint, as the rest of the daemon sees them.
 
 use super::*;
 use crate::telemetry::stripes::become_worker;

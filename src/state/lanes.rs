@@ -31,7 +31,7 @@ enum Caller {
     Ambiguous,
 }
 
-/// The lanes that lead to one service while a release is open.
+/// The lanes that lead to one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceLanes {
     /// What becomes of a connection when nothing works at the end of its lane; never `Off`.
@@ -59,7 +59,7 @@ pub type Callers = HashSet<IpAddr>;
 /// What a service knows of those who call it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inbound {
-    /// Absent unless a release is open whose members call this one in lanes.
+    /// Absent unless there is a release whose members call this one in lanes.
     pub lanes: Option<Arc<ServiceLanes>>,
     /// Who may connect to the VIP; everybody when absent.
     pub callers: Option<Arc<Callers>>,
@@ -72,10 +72,11 @@ impl Inbound {
     }
 }
 
-/// The lanes to each service to which any lead. A release that is not open has none.
+/// The lanes to each service to which any lead, see [`Release::has_lanes`].
 pub(super) fn lanes(catalog: &Catalog, releases: &Releases) -> BTreeMap<ServiceName, Arc<ServiceLanes>> {
     let mode = |release: &Release| catalog.apps.get(release.app()).map_or(LaneMode::Off, |app| app.lanes);
-    let with_lanes: Vec<_> = releases.open().filter(|release| mode(release) != LaneMode::Off).collect();
+    let has_lanes = |release: &&Arc<Release>| release.has_lanes() && mode(release) != LaneMode::Off;
+    let with_lanes: Vec<_> = releases.all().filter(has_lanes).collect();
     if with_lanes.is_empty() {
         return BTreeMap::new();
     }

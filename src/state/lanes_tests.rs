@@ -74,13 +74,22 @@ fn there_are_no_lanes_without_an_open_release_of_both_or_the_app_s_word() {
     assert_eq!(lane(&shop, &releases(&[&["a", "c"]]), "a", "10.0.1.2"), "none");
     // Members of two releases do not call each other in lanes.
     assert_eq!(lane(&shop, &releases(&[&["a"], &["b"]]), "a", "10.0.1.2"), "none");
-    for phase in [Phase::Confirming, Phase::RollingBack, Phase::Closed] {
+    for phase in [Phase::Confirming, Phase::Confirmed, Phase::RolledBack, Phase::Closed] {
         let mut over = Releases::default();
         over.note(release(&["a", "b"], phase));
         assert!(lanes(&shop, &over).is_empty());
     }
     let off = app(catalog(chain()), LaneMode::Off);
     assert!(lanes(&off, &releases(&[&["a", "b"]])).is_empty());
+}
+
+#[test]
+fn who_is_still_on_the_new_side_stays_there_while_it_is_rolled_back() {
+    let shop = app(catalog(chain()), LaneMode::Require);
+    let mut going_back = Releases::default();
+    going_back.note(release(&["a", "b"], Phase::RollingBack));
+    assert_eq!(lane(&shop, &going_back, "a", "10.0.1.2"), "green");
+    assert_eq!(lane(&shop, &going_back, "a", "10.0.1.1"), "blue");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 pub mod answers;
 mod answers_build;
 mod answers_own;
+mod answers_table;
 pub mod build;
 pub mod change;
 pub mod collect;

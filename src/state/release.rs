@@ -261,6 +261,12 @@ impl Release {
         }
     }
 
+    /// Whether calls of its members stay on the caller's side: also while a rollback lets the new color's connections
+    /// end, as what they have still to ask belongs to the new side.
+    pub fn has_lanes(&self) -> bool {
+        self.is_open() || self.phase == Phase::RollingBack
+    }
+
     /// Whether something is still to come: it is open, drains, closes connections or can be undone.
     pub fn is_live(&self) -> bool {
         self.phase != Phase::Closed

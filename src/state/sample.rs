@@ -1,7 +1,8 @@
 //! Counts of one color over all ports of its service, as of one instant: what a release is judged by.
 //!
-//! Connections that were not given by weight (preview names, lanes, fallbacks) are left out: who asks for a
-//! color by itself is no sample of the split.
+//! Connections by preview names and fallbacks are left out: who asks for a color by itself is no sample. Those in
+//! lanes count, as the split at the entry sent them to their side; a member that only other members call has no
+//! others.
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -108,9 +109,9 @@ impl Sample {
             let mut sample = Self::of_counters(state);
             for endpoint in &state.endpoints {
                 let waits =
-                    |connection: &Connection| connection.why.is_by_weight() && connection.is_overdue(now);
+                    |connection: &Connection| connection.why.is_sample() && connection.is_overdue(now);
                 let stalls =
-                    |connection: &Connection| connection.why.is_by_weight() && connection.is_stalled(now);
+                    |connection: &Connection| connection.why.is_sample() && connection.is_stalled(now);
                 sample.unanswered += endpoint.live.open.summary(waits).0 as u64;
                 sample.stalled += endpoint.live.open.summary(stalls).0 as u64;
             }
@@ -129,13 +130,13 @@ impl Sample {
     }
 
     fn of_counters(color: &ColorState) -> Self {
-        let (live, count) = (&color.live, |fault| color.live.faults_by_weight(fault));
-        let served = live.served_by_weight();
+        let (live, count) = (&color.live, |fault| color.live.faults_in_sample(fault));
+        let served = live.served_in_sample();
         Self {
-            tried: live.tried_by_weight(served),
-            failed: live.failed_by_weight(),
+            tried: live.tried_in_sample(served),
+            failed: live.failed_in_sample(),
             served,
-            ended: live.ended_by_weight(),
+            ended: live.ended_in_sample(),
             empty: count(BackendFault::Empty),
             reset_before: count(BackendFault::ResetBefore),
             reset_after: count(BackendFault::ResetAfter),
@@ -145,7 +146,7 @@ impl Sample {
             stalled: count(BackendFault::Stalled),
             unhealthy: live.health_transitions(HealthState::Unhealthy).load(Ordering::Relaxed),
             in_a_row: live.failures_in_a_row(),
-            first_byte: FirstBytes { counts: live.first_bytes_by_weight() },
+            first_byte: FirstBytes { counts: live.first_bytes_in_sample() },
         }
     }
 

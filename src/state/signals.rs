@@ -1,7 +1,8 @@
 //! What connections say about a color, besides what its series count: faults, first tries, failures in a row.
 //!
-//! Counted for the metrics, whatever brought the connection, and by weight for judging a release. As nearly all
-//! connections come by weight, only the others are counted twice: what a sample says is all without them.
+//! Counted for the metrics, whatever brought the connection, and for judging a release, for which not every connection
+//! is a sample ([`Why::is_sample`]). As nearly all are, only the others are counted twice: what a sample says is all
+//! without them.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -77,16 +78,16 @@ pub enum InColor {
 /// Counts that are no series.
 #[derive(Debug, Default)]
 pub struct Signals {
-    /// By weight: first tries that failed.
+    /// Of samples: first tries that failed.
     failed_first: AtomicU64,
-    /// By weight: connections served by a further try.
+    /// Of samples: connections served by a further try.
     served_later: AtomicU64,
-    /// By weight.
+    /// Of samples.
     in_a_row: AtomicU32,
     aside: OnceLock<Box<Aside>>,
 }
 
-/// Connections that were not given by weight.
+/// Connections that are no samples.
 #[derive(Debug)]
 struct Aside {
     served: AtomicU64,
@@ -106,7 +107,7 @@ impl Signals {
                 first_byte,
             })
         };
-        (!why.is_by_weight()).then(|| &**self.aside.get_or_init(make))
+        (!why.is_sample()).then(|| &**self.aside.get_or_init(make))
     }
 
     fn aside_count(&self, look: impl Fn(&Aside) -> &AtomicU64) -> u64 {
@@ -114,7 +115,7 @@ impl Signals {
     }
 
     fn failed(&self, why: Why) {
-        if why.is_by_weight() {
+        if why.is_sample() {
             self.in_a_row.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -131,7 +132,7 @@ impl ColorLive {
         // Further tries of a connection are no further evidence: what one met the next may meet for the same reason.
         if in_color == InColor::First {
             self.signals.failed(why);
-            if why.is_by_weight() {
+            if why.is_sample() {
                 add_one(&self.signals.failed_first);
             }
         }
@@ -182,38 +183,38 @@ impl ColorLive {
         self.faults(fault).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections by weight that failed in a row: at their first try, or without an answer; since the last first byte
+    /// Samples that failed in a row: at their first try, or without an answer; since the last first byte
     /// of any.
     pub fn failures_in_a_row(&self) -> u32 {
         self.signals.in_a_row.load(Ordering::Relaxed)
     }
 
-    pub(super) fn served_by_weight(&self) -> u64 {
+    pub(super) fn served_in_sample(&self) -> u64 {
         self.connections
             .load(Ordering::Relaxed)
             .saturating_sub(self.signals.aside_count(|aside| &aside.served))
     }
 
     /// Connections that were tried here: those served at once, and those whose first try failed.
-    pub(super) fn tried_by_weight(&self, served: u64) -> u64 {
+    pub(super) fn tried_in_sample(&self, served: u64) -> u64 {
         let later = self.signals.served_later.load(Ordering::Relaxed);
-        served.saturating_sub(later).saturating_add(self.failed_by_weight())
+        served.saturating_sub(later).saturating_add(self.failed_in_sample())
     }
 
-    pub(super) fn failed_by_weight(&self) -> u64 {
+    pub(super) fn failed_in_sample(&self) -> u64 {
         self.signals.failed_first.load(Ordering::Relaxed)
     }
 
-    pub(super) fn ended_by_weight(&self) -> u64 {
+    pub(super) fn ended_in_sample(&self) -> u64 {
         self.closed_in_all().saturating_sub(self.signals.aside_count(|aside| &aside.ended))
     }
 
-    pub(super) fn faults_by_weight(&self, fault: BackendFault) -> u64 {
+    pub(super) fn faults_in_sample(&self, fault: BackendFault) -> u64 {
         self.faults_in_all(fault)
             .saturating_sub(self.signals.aside_count(|aside| &aside.faults[fault as usize]))
     }
 
-    pub(super) fn first_bytes_by_weight(&self) -> Vec<u64> {
+    pub(super) fn first_bytes_in_sample(&self) -> Vec<u64> {
         let mut counts = self.first_byte().counts();
         if let Some(aside) = self.signals.aside.get() {
             let others = aside.first_byte.counts();

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
 
 use super::answers::Answers;
 use super::color::{ColorLive, PortLive};
@@ -13,7 +14,7 @@ use super::health::HealthState;
 use super::lanes::Inbound;
 use super::live::EndpointLive;
 use super::outlier::SuccessAt;
-use super::overrides::{Admission, ServiceOverrides};
+use super::overrides::{Admission, ServiceOverrides, hex};
 use super::places::ServiceLive;
 use super::releases::Releases;
 use crate::balance::{Pick, SourceAffinity, Split};
@@ -150,6 +151,20 @@ impl PortState {
 }
 
 impl Snapshot {
+    /// First 16 hex digits of the SHA-256 of the configuration's hash and of every service's baseline, each as
+    /// `service color=weight` in order of name: equal on hosts that would do the same without overrides.
+    pub fn baseline_hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(&self.catalog.hash);
+        for state in self.services.values() {
+            for color in &state.service.colors {
+                let weight = state.overrides.baseline(color);
+                hasher.update(format!("\n{} {}={weight}", state.service.name, color.name));
+            }
+        }
+        hex(&hasher.finalize()[..8])
+    }
+
     /// The service's port that listens at `listen`, with its service.
     pub fn port(&self, service: &ServiceName, listen: u16) -> Option<(&Arc<ServiceState>, &PortState)> {
         let service = self.services.get(service)?;

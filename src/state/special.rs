@@ -90,7 +90,7 @@ impl Builder<'_> {
         let is_covered = suffixes(&apex).any(|suffix| self.cut_at(suffix).is_some());
         if !is_covered {
             let primary = self.zones.first().cloned().unwrap_or_default();
-            self.insert_zone(apex, kind, ServerIn::Zone(&primary));
+            self.insert_zone(&apex, kind, ServerIn::Zone(&primary));
         }
     }
 
@@ -99,6 +99,6 @@ impl Builder<'_> {
         let name = wire_name(name);
         let Some(Cut::Zone(zone)) = suffixes(&name).find_map(|suffix| self.cut_at(suffix)) else { return };
         self.note_deep(&name);
-        self.insert_pointer_at(zone, name, name_below(&["localhost"], &[0]));
+        self.insert_pointer_at(zone, &name, &name_below(&["localhost"], &[0]));
     }
 }

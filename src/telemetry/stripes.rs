@@ -118,8 +118,8 @@ mod tests {
                 });
             }
         });
-        let counted = 1000 * workers as u64;
-        assert_eq!(counter.load(Ordering::Relaxed), counted);
+        let all = 1000 * workers as u64;
+        assert_eq!(counter.load(Ordering::Relaxed), all);
         let parts: Vec<_> = counter.0.iter().map(|part| part.load(Ordering::Relaxed)).collect();
         assert_eq!(parts[0], 0, "that is for others");
         assert!(parts[1..].iter().all(|part| *part >= 1000), "{parts:?}");
@@ -127,7 +127,7 @@ mod tests {
         counter.absolute(7);
         assert_eq!(
             (counter.0.part(0).load(Ordering::Relaxed), counter.load(Ordering::Relaxed)),
-            (5, counted + 5)
+            (5, all + 5)
         );
     }
 

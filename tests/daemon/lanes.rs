@@ -54,6 +54,8 @@ fn lanes_begin_with_a_release_and_end_with_its_rollback() {
     let shown = String::from_utf8(world.place.teal(&["status", "a"]).stdout).unwrap();
     assert!(shown.contains("a: lanes require, 200 kept, "), "{shown}");
     world.ok(&["rollback", "shop", "-m", "no"]);
+    // Who is still on green has its lane until then.
+    world.ok(&["wait", "shop", "--for", "rolled-back", "--timeout", "20s"]);
     assert!(all_from(B_GREEN, vip, "blue"), "its lane went with the release");
     assert_eq!(teal.service("a").lanes, None);
     assert_eq!(teal.metric("teal_weight_zero_violations_total"), Some(0));

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Real containers: on Docker's default bridge, with teal as their server, and on a network of their own, through
 # Docker's server 127.0.0.11. Both reach http://serviceb.local/, whose colors are containers too, and see both at
-# exactly 50:50. The Docker daemon is the scenario's own, in its namespaces and folder.
+# exactly 50:50. In a release with lanes, what a container calls depends on its own color. The Docker daemon is the
+# scenario's own, in its namespaces and folder.
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/names.sh"
+source "$(dirname "$0")/release.sh"
 need dockerd docker containerd runc iptables busybox
 own_namespaces
 settings
@@ -86,7 +88,47 @@ expect "the default bridge's server" "$(awk '/^nameserver/ { print $2 }' "$WORK/
 sees own-network --dns "$DNS" --network own
 expect "the own network's server" "$(awk '/^nameserver/ { print $2 }' "$WORK/own-network-resolv.log")" 127.0.0.11
 expect_match "names of containers" "$(docker run --rm --dns "$DNS" --network own box nslookup blue 2>&1)" 172.29.1.10
+
+# In front of serviceb, and released together with it.
+front() {
+    docker run -d --stop-signal KILL --name "$1" --network own --ip "$2" --dns "$DNS" box sh -c "mkdir /www && echo $1 >/www/index.html && httpd -f -p 80 -h /www" \
+        >"$WORK/$1.log" 2>&1 || fail "docker run $1"
+    wait_for 10 "web server $1" curl -fsS --max-time 1 "http://$2/"
+}
+front front-blue 172.29.1.20
+front front-green 172.29.1.21
+{
+    head_of_names "$FIRST" "$SECOND" | sed "s|^listen = .*:53\"\]|listen = [\"$DNS:53\"]|; s|^pool = .*|pool = \"198.18.0.0/16\"|"
+    printf '[apps.shop]\nservices = ["front", "serviceb"]\nlanes = "require"\n'
+    service front 198.18.0.81 80 "blue=100@172.29.1.20:80" "green=0@172.29.1.21:80" | sed 's|^\[services.front\]|&\ndepends_on = ["serviceb"]|'
+    service serviceb 198.18.0.80 80 "blue=100@172.29.1.10:80" "green=0@172.29.1.11:80"
+} | replace_config
+wait_for 10 "the weights of the file" weights_are "100 0" serviceb
+cat >"$WORK/release.toml" <<END
+[release]
+app = "shop"
+to = "green"
+[[release.steps]]
+percent = 10
+bake = "1h"
+[[release.steps]]
+percent = 100
+[release.judgement]
+enabled = false
+END
+told 0 start "$WORK/release.toml" -m "lanes of containers"
+wait_for 10 "first step" in_phase baking shop
+# calls CONTAINER: what it is answered by serviceb.
+calls() {
+    docker exec "$1" sh -c "i=0; while [ \$i -lt $COUNT ]; do curl -sSf --max-time 5 http://serviceb.local/ || echo failed; i=\$((i + 1)); done" \
+        2>&1 | sort | uniq -c | awk '{ print $2, $1 }' | paste -sd ' '
+}
+expect "what the old front calls" "$(calls front-blue)" "blue $COUNT"
+expect "what the new front calls" "$(calls front-green)" "green $COUNT"
+told 0 rollback shop -m "seen"
+expect "what the new front calls after the rollback" "$(wait_for 10 "rollback" in_phase closed shop && calls front-green)" "blue $COUNT"
+say "docker, lanes at 10 %: $COUNT of $COUNT calls of each front reach its own color"
 stop_teal
-docker rm -f blue green >"$WORK/rm.log" 2>&1 || fail "docker rm"
+docker rm -f front-blue front-green blue green >"$WORK/rm.log" 2>&1 || fail "docker rm"
 finish_child "$DOCKERD" || fail "dockerd ended with $?"
 nothing_missing

@@ -127,26 +127,9 @@ privileged_port() {
     ended "$TEAL_PID" || true
 }
 
-# small_disk STATE: 64 KiB for the state folder, in a mount namespace that IN enters.
-small_disk() {
-    STATE=$1
-    mkdir "$STATE"
-    # shellcheck disable=SC2016 # meant for the inner shell
-    spawn disk unshare -m -- sh -c 'mount -t tmpfs -o size=64k tmpfs "$1" && echo ready && exec sleep infinity' sh "$STATE"
-    wait_for 5 "small disk" grep -q '^ready$' "$WORK/disk.log"
-    DISK=$SPAWNED
-    IN=(nsenter --mount --target "$DISK")
-}
-# Octet by octet, as far as the file system counts them.
-fill_disk() { ! "${IN[@]}" dd if=/dev/zero of="$STATE/filler" bs=512 2>/dev/null || fail "the small disk has no end"; }
-remove_disk() {
-    finish_child "$DISK" || true
-    IN=()
-}
-
 full_disk() {
     good | replace
-    small_disk "$WORK/full"
+    small_disk "$WORK/full" 64
     fill_disk
     start_teal
     wait_for 5 "message about the state folder" logged "$STATE|no space"
@@ -170,7 +153,7 @@ weight_of() { metric teal_color_weight 'service="shop"' "color=\"$1\""; }
 # Promise 12 and the way out in an emergency, under load.
 disk_fills_up() {
     { head_of_config; service shop "$POOL_NET.0.10" 7000 "blue=100@$blue" "green=0@$(address backend green)"; } | replace
-    small_disk "$WORK/filling"
+    small_disk "$WORK/filling" 64
     start_teal
     spawn open "$LOAD" open "$POOL_NET.0.10:7000" --rate 500
     local load=$SPAWNED green code=0

@@ -235,6 +235,24 @@ remove_namespaces() {
     ip netns delete "$THERE" 2>/dev/null
 }
 
+# small_disk STATE KIB: so much room for the state folder, in a mount namespace that IN enters.
+small_disk() {
+    STATE=$1
+    mkdir "$STATE"
+    # shellcheck disable=SC2016 # meant for the inner shell
+    spawn disk unshare -m -- sh -c 'mount -t tmpfs -o size="$2k" tmpfs "$1" && echo ready && exec sleep infinity' \
+        sh "$STATE" "$2"
+    wait_for 5 "small disk" grep -q '^ready$' "$WORK/disk.log"
+    DISK=$SPAWNED
+    IN=(nsenter --mount --target "$DISK")
+}
+# Octet by octet, as far as the file system counts them.
+fill_disk() { ! "${IN[@]}" dd if=/dev/zero of="$STATE/filler" bs=512 2>/dev/null || fail "the small disk has no end"; }
+remove_disk() {
+    finish_child "$DISK" || true
+    IN=()
+}
+
 # address LOG NAME: where that listener of a backend is.
 address() { awk -v name="$2" '$1 == name { print $2 }' "$WORK/$1.log"; }
 

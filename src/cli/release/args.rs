@@ -328,7 +328,7 @@ pub struct LogArguments {
     /// Check the whole chain of the journal; exits with 1 when it is damaged
     #[arg(long)]
     pub verify: bool,
-    /// As JSON: the records as they are in the journal
+    /// As JSON: the records as they are in the journal; with --verify, what was verified
     #[arg(long)]
     pub json: bool,
     /// Where the daemon is

@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::print::{print, print_json};
 use crate::cli::table::{Align, Table};
 use crate::cli::weight::segment;
-use crate::release::analysis::{Finding, Share, Verdict, VerdictKind, replay};
+use crate::release::analysis::{Finding, MemberVerdict, Share, Verdict, VerdictKind, replay};
 use crate::release::report::ExplainReport;
 
 /// The numbers behind the last verdict.
@@ -101,8 +101,7 @@ pub fn simulate(arguments: &SimulateArguments) -> Exit {
     } else {
         let mut shown = String::new();
         for replayed in &verdicts {
-            let says: Vec<&str> =
-                replayed.verdict.members.iter().map(|member| member.says.as_str()).collect();
+            let says: Vec<String> = replayed.verdict.members.iter().map(MemberVerdict::named).collect();
             let (at, kind) = (time(replayed.time), replayed.verdict.kind);
             let _ = writeln!(
                 shown,

@@ -23,6 +23,11 @@ pub fn log(arguments: &LogArguments) -> Exit {
         Ok(answer) => answer,
         Err(error) => return refused(&error),
     };
+    if arguments.verify && arguments.json {
+        answer.records.clear();
+        let _ = print_json(&answer);
+        return journal::damage(&answer);
+    }
     if arguments.verify {
         return journal::verified(&answer);
     }

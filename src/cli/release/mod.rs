@@ -155,9 +155,13 @@ pub fn freeze(arguments: &FreezeArguments, frozen: bool) -> Exit {
     match request_with::<bool>(&socket, Method::POST, "/v1/freezes", &body) {
         Ok(changed) => {
             let what = arguments.app.as_deref().unwrap_or("every app");
-            let word = if frozen { "frozen" } else { "not frozen" };
-            let already = if changed { "" } else { " already" };
-            let _ = print(&format!("on this host shifts of {what} are {word}{already}\n"));
+            let words = match (frozen, changed) {
+                (true, true) => "are frozen",
+                (true, false) => "are frozen already",
+                (false, true) => "are not frozen any more",
+                (false, false) => "were not frozen",
+            };
+            let _ = print(&format!("on this host shifts of {what} {words}\n"));
             Exit::Done
         }
         Err(error) => refused(&error),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::admin::report::ReleasesReport;
-use crate::cli::table::{Align, Table};
+use crate::cli::table::{Align, Table, fits};
 use crate::release::report::{MemberReport, ReleaseReport, SideReport};
 
 /// Closed releases that are listed without their members.
@@ -31,6 +31,7 @@ pub fn render(report: &ReleasesReport) -> String {
         }
         text.push_str(&whole(release));
     }
+    let _ = writeln!(text, "\nconfiguration and baseline on this host: {}", report.baseline_hash);
     text
 }
 
@@ -49,7 +50,8 @@ fn clock(seconds: u64) -> String {
 
 /// A release in one line.
 pub fn line(release: &ReleaseReport) -> String {
-    let mut text = format!("{}  {} {}  {}", release.release, release.app, release.version, phase(release));
+    let named = format!("{} {}", release.app, release.version);
+    let mut text = format!("{}  {}  {}", release.release, named.trim_end(), phase(release));
     match &release.hold {
         Some(hold) => {
             let _ = write!(text, ": {}", hold.note);
@@ -84,7 +86,7 @@ fn whole(release: &ReleaseReport) -> String {
             let _ = write!(text, "  for {}", clock(release.phase_seconds));
         }
     }
-    let _ = writeln!(text, "  on this host");
+    let _ = writeln!(text, "  epoch {}", release.epoch);
     let started = format!("started by {} at {}", release.started_by, time(release.started_at));
     let _ = writeln!(text, "{started}: {}", release.reason);
     if release.stages.1 != release.steps {
@@ -112,26 +114,47 @@ fn whole(release: &ReleaseReport) -> String {
     text
 }
 
+/// What is shown of a member's color.
+const SIDE: [(&str, Align); 11] = [
+    ("SERVICE", Align::Left),
+    ("COLOR", Align::Left),
+    ("SET", Align::Right),
+    ("NEW", Align::Right),
+    ("OPEN", Align::Right),
+    ("CONNS", Align::Right),
+    ("WORKING", Align::Right),
+    ("TRIED", Align::Right),
+    ("FAILED", Align::Right),
+    ("P95", Align::Right),
+    ("VERDICT", Align::Left),
+];
+
 fn members(members: &[MemberReport]) -> String {
-    let mut table = Table::new(&[
-        ("SERVICE", Align::Left),
-        ("COLOR", Align::Left),
-        ("SET", Align::Right),
-        ("NEW", Align::Right),
-        ("OPEN", Align::Right),
-        ("CONNS", Align::Right),
-        ("WORKING", Align::Right),
-        ("TRIED", Align::Right),
-        ("FAILED", Align::Right),
-        ("P95", Align::Right),
-        ("VERDICT", Align::Left),
-    ]);
+    let mut table = Table::new(&SIDE);
+    let mut without_names = Table::new(&SIDE[1..]);
     for member in members {
-        let verdict = member.verdict.clone().unwrap_or_else(|| "-".to_owned());
-        table.row(side(&member.service, &member.to, &verdict));
-        table.row(side("", &member.from, "control"));
+        let verdict = member.verdict.as_deref().unwrap_or("-");
+        for row in [side(&member.service, &member.to, verdict), side("", &member.from, "control")] {
+            table.row(row.clone());
+            let [_, rest @ ..] = row;
+            without_names.row(rest);
+        }
     }
-    table.render()
+    let table = table.render();
+    if fits(&table) { table } else { below_names(members, &without_names.render()) }
+}
+
+/// Long names have lines of their own.
+fn below_names(members: &[MemberReport], table: &str) -> String {
+    let mut lines = table.lines();
+    let mut text = format!("  {}\n", lines.next().unwrap_or_default());
+    for member in members {
+        let _ = writeln!(text, "{}", member.service);
+        for line in lines.by_ref().take(2) {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    text
 }
 
 fn side(service: &str, side: &SideReport, verdict: &str) -> [String; 11] {
@@ -156,4 +179,47 @@ fn side(service: &str, side: &SideReport, verdict: &str) -> [String; 11] {
 
 fn milliseconds(milliseconds: f64) -> String {
     if milliseconds < 10.0 { format!("{milliseconds:.1} ms") } else { format!("{milliseconds:.0} ms") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn color(name: &str) -> SideReport {
+        SideReport {
+            color: name.to_owned(),
+            percent: 50,
+            new_share: Some(1.0),
+            open_share: Some(1.0),
+            open: 12_345,
+            working: 10,
+            endpoints: 10,
+            tried: 1_234_567,
+            failed_share: Some(1.0),
+            first_byte_p95_seconds: Some(3.0),
+        }
+    }
+
+    fn member(service: &str) -> MemberReport {
+        let verdict = Some("inconclusive".to_owned());
+        MemberReport {
+            service: service.to_owned(),
+            to: color("green"),
+            from: color("blue"),
+            verdict,
+            says: None,
+        }
+    }
+
+    #[test]
+    fn members_fit_into_a_hundred_columns_whatever_they_are_called() {
+        let short = members(&[member("a"), member("b")]);
+        assert!(fits(&short) && short.lines().nth(1).unwrap().starts_with("a  "), "{short}");
+        let long = "x".repeat(63);
+        let both = members(&[member(&long), member("b")]);
+        assert!(fits(&both), "{both}");
+        let lines: Vec<&str> = both.lines().collect();
+        assert_eq!((lines.len(), lines[1], lines[4]), (7, long.as_str(), "b"));
+        assert!(lines[2].starts_with("  green ") && lines[3].starts_with("  blue "), "{both}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::admin::releases::SpecRequest;
 use crate::cli::client::request_with;
 use crate::cli::exit::Exit;
 use crate::cli::print::{print, print_json};
-use crate::cli::table::{Align, Table};
+use crate::cli::table::{Align, Table, fits};
 use crate::cli::weight::hint;
 use crate::config::release::{Flags, from_flags};
 use crate::release::report::{PlanReport, PlannedStage, ReleaseReport};
@@ -76,28 +76,9 @@ fn duration(seconds: u64) -> String {
 }
 
 fn render(plan: &PlanReport) -> String {
-    let mut text =
-        format!("{}: {} {} on this host; nothing has moved\n\n", plan.release, plan.app, plan.version);
-    let mut members = Table::new(&[
-        ("SERVICE", Align::Left),
-        ("FROM", Align::Left),
-        ("WORKING", Align::Right),
-        ("TO", Align::Left),
-        ("WORKING", Align::Right),
-        ("PREVIEW", Align::Left),
-    ]);
-    let of = |(working, all): (u32, u32)| format!("{working}/{all}");
-    for member in &plan.members {
-        members.row([
-            member.service.clone(),
-            member.from.clone(),
-            of(member.from_working),
-            member.to.clone(),
-            of(member.to_working),
-            member.preview.clone(),
-        ]);
-    }
-    text.push_str(&members.render());
+    let named = format!("{} {}", plan.app, plan.version);
+    let mut text = format!("{}: {} on this host; nothing has moved\n\n", plan.release, named.trim_end());
+    text.push_str(&members(plan));
     if !plan.shared.is_empty() {
         let _ = writeln!(text, "not changed: {}", plan.shared.join(", "));
     }
@@ -113,6 +94,37 @@ fn render(plan: &PlanReport) -> String {
         let _ = writeln!(text, "warning: {warning}");
     }
     text
+}
+
+fn members(plan: &PlanReport) -> String {
+    let columns = [
+        ("SERVICE", Align::Left),
+        ("FROM", Align::Left),
+        ("WORKING", Align::Right),
+        ("TO", Align::Left),
+        ("WORKING", Align::Right),
+        ("PREVIEW", Align::Left),
+    ];
+    let (mut table, mut without_previews) = (Table::new(&columns), Table::new(&columns[..5]));
+    let of = |(working, all): (u32, u32)| format!("{working}/{all}");
+    for member in &plan.members {
+        let cells = [
+            member.service.clone(),
+            member.from.clone(),
+            of(member.from_working),
+            member.to.clone(),
+            of(member.to_working),
+        ];
+        without_previews.row(cells.clone());
+        let [service, from, from_working, to, to_working] = cells;
+        table.row([service, from, from_working, to, to_working, member.preview.clone()]);
+    }
+    let table = table.render();
+    if fits(&table) {
+        return table;
+    }
+    let previews = plan.members.iter().map(|member| format!("preview: {}\n", member.preview));
+    without_previews.render() + &previews.collect::<String>()
 }
 
 fn stages(plan: &PlanReport) -> String {

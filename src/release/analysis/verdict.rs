@@ -67,6 +67,13 @@ pub struct MemberVerdict {
     pub findings: Vec<Finding>,
 }
 
+impl MemberVerdict {
+    /// Whom it is about, and why.
+    pub fn named(&self) -> String {
+        format!("{}: {}", self.service, self.says)
+    }
+}
+
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

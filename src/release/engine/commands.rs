@@ -103,7 +103,7 @@ fn spec(text: &SpecText) -> Result<ReleaseSpec, Refused> {
     let SpecText { name, text } = text;
     config::release::read(name, text).map_err(|rejected| {
         let words = config::release::report(name, text, &rejected, ReportStyle::Plain);
-        Refused::new(RefusedKind::Bad, words)
+        Refused::new(RefusedKind::Bad, words.trim_end())
     })
 }
 

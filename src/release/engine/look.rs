@@ -62,7 +62,7 @@ impl Engine {
             let changed = self.change(order).await;
             let run = self.runs.entry(release.id.clone()).or_default();
             match changed {
-                Ok(()) => run.unrecorded = None,
+                Ok(recording) => run.note_changed(recording),
                 Err(_) => run.put_off(Release::clone(release), Instant::now()),
             }
         }

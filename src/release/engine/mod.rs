@@ -33,7 +33,7 @@ use crate::state::{Actor, Cause, Journaling, Live, Order, SnapshotCell, Wish};
 use archive::Archive;
 pub use commands::{REASON_OF_FILE, member};
 pub use requests::{Refused, RefusedKind, Reply, Request, SpecText};
-use run::Run;
+use run::{Recording, Run};
 
 /// How often releases are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -156,11 +156,13 @@ impl Engine {
             let changed = self.change(order_of(&decision, cause)).await;
             let now = self.now();
             let run = self.runs.entry(current.id.clone()).or_default();
-            if let Err(refused) = changed {
-                run.put_off(shift_failed(current, &refused.words, now), Instant::now());
-                return Err(refused);
+            match changed {
+                Ok(recording) => run.note_changed(recording),
+                Err(refused) => {
+                    run.put_off(shift_failed(current, &refused.words, now), Instant::now());
+                    return Err(refused);
+                }
             }
-            (run.unrecorded, run.retry_at) = (None, None);
         }
         tracing::info!(release = %decision.next.id, phase = decision.next.phase.word(), "{}", decision.why);
         super::metrics::count(current, &decision);
@@ -181,12 +183,13 @@ impl Engine {
         Ok(())
     }
 
-    async fn change(&self, order: Order) -> Result<(), Refused> {
+    async fn change(&self, order: Order) -> Result<Recording, Refused> {
         let stopping = || Refused::new(RefusedKind::Failed, "teal is stopping: nothing is changed any more");
         let (reply, result) = oneshot::channel();
         let sent = self.parts.changes.send(ChangeRequest::Order(order, reply)).await;
         sent.map_err(|_| stopping())?;
-        result.await.map_err(|_| stopping())?.map(drop).map_err(Refused::from)
+        let outcome = result.await.map_err(|_| stopping())?.map_err(Refused::from)?;
+        Ok(if outcome.unrecorded.is_none() { Recording::Done } else { Recording::Owed })
     }
 
     fn ask_gates(&mut self, decision: &Decision, catalog: &Catalog) {

@@ -117,7 +117,16 @@ impl From<ChangeError> for Refused {
                 RefusedKind::Failed
             }
         };
-        Self::new(kind, error.to_string())
+        let words = match error {
+            // Words about releases know no `--emergency`, and do not need it where it counts.
+            ChangeError::Unrecorded(journal) => {
+                format!(
+                    "nothing was changed, as it could not be recorded: {journal}; a rollback is done all the same"
+                )
+            }
+            error => error.to_string(),
+        };
+        Self::new(kind, words)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Run {
     pub asked: u64,
     /// The release as it would be if the journal could be written.
     pub unrecorded: Option<Release>,
+    /// Whether the last change took effect without being recorded: a rollback while the journal fails.
+    pub is_owed: bool,
     /// When the journal is tried again.
     pub retry_at: Option<Instant>,
     /// The last verdict, and when it was found, in seconds since 1970.
@@ -54,6 +56,12 @@ impl Run {
             Some((member.service.clone(), Begin { old: take(&member.from), new: take(&member.to) }))
         };
         self.begin = release.members.iter().filter_map(begin).collect();
+    }
+
+    /// A change took effect.
+    pub fn note_changed(&mut self, recording: Recording) {
+        (self.unrecorded, self.retry_at) = (None, None);
+        self.is_owed = recording == Recording::Owed;
     }
 
     /// The recording failed: it is tried again after a while.
@@ -104,7 +112,7 @@ impl Run {
         let Some((verdict, _)) = &self.verdict else { return machine::Verdict::NoneYet };
         let says = || {
             let of_kind = verdict.members.iter().filter(|member| member.kind == verdict.kind);
-            of_kind.map(|member| member.says.as_str()).collect::<Vec<_>>().join(" ")
+            of_kind.map(analysis::MemberVerdict::named).collect::<Vec<_>>().join(" ")
         };
         match verdict.kind {
             VerdictKind::Pass => machine::Verdict::Pass,
@@ -112,6 +120,15 @@ impl Run {
             VerdictKind::Inconclusive => machine::Verdict::Inconclusive(says()),
         }
     }
+}
+
+/// Whether the journal says what took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// It does.
+    Done,
+    /// Not yet: its disk takes nothing.
+    Owed,
 }
 
 /// How much a look costs.

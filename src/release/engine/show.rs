@@ -113,7 +113,7 @@ impl Engine {
             next: next(release),
             seconds_left: seconds_left(release, unix_seconds()),
             draining: is_ending.then_some((left, oldest.as_secs())),
-            unrecorded: self.runs.get(&release.id).is_some_and(|run| run.unrecorded.is_some()),
+            unrecorded: self.runs.get(&release.id).is_some_and(|run| run.is_owed || run.unrecorded.is_some()),
             epoch: release.epoch,
             members: release
                 .members

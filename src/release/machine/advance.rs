@@ -14,6 +14,10 @@ use crate::state::release::{Ending, HoldReason, Phase, Release, Stage};
 /// How much longer than its timeout a gate's answer may take to arrive.
 const GATE_GRACE: Duration = Duration::from_secs(30);
 
+/// Within so long of `rollback_close_after` connections are closed. Who still comes after that asked for the color, by
+/// its preview name or in a lane, and comes again and again: nobody waits for that.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
+
 /// What is remembered between two looks at one release, and forgotten with the process.
 #[derive(Debug, Clone, Default)]
 pub struct Clockwork {
@@ -57,7 +61,7 @@ fn due(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -> Opt
         Phase::Holding { .. } => failure_while_holding(release, facts, now),
         Phase::Confirming => confirmed(release, facts, now),
         Phase::Confirmed => closed_after_undo_window(release, now),
-        Phase::RollingBack => rolled_back(release, facts, now),
+        Phase::RollingBack => rolled_back(release, clock, facts, now),
         Phase::RolledBack => {
             let why = format!("{} is closed after its rollback", release.id);
             let hooks = release.spec.on_rolled_back.clone();
@@ -267,11 +271,15 @@ fn closed_after_undo_window(release: &Release, now: Now) -> Option<Decision> {
     Some(Decision { hooks, ..Decision::to(enter(release, Phase::Closed, now), why) })
 }
 
-fn rolled_back(release: &Release, facts: &Facts, now: Now) -> Option<Decision> {
-    if facts.draining_left > 0 {
+fn rolled_back(release: &Release, clock: &Clockwork, facts: &Facts, now: Now) -> Option<Decision> {
+    let left = facts.draining_left;
+    if left > 0 && clock.elapsed(now) < release.spec.rollback_close_after + CLOSED_WITHIN {
         return None;
     }
     let what = if release.ending == Some(Ending::Undone) { "undone" } else { "rolled back" };
-    let why = format!("{} is {what}: nothing is left on the new color", release.id);
+    let why = match left {
+        0 => format!("{} is {what}: nothing is left on the new color", release.id),
+        _ => format!("{} is {what}: what was open is closed, {left} came by name or lane since", release.id),
+    };
     Some(Decision::to(enter(release, Phase::RolledBack, now), why).tell(Notice::Rollback))
 }

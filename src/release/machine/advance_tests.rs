@@ -347,6 +347,20 @@ fn a_rollback_is_complete_when_nothing_is_left_and_then_runs_its_hooks() {
 }
 
 #[test]
+fn a_rollback_does_not_wait_for_those_who_come_again_and_again() {
+    let mut stand = Stand::new();
+    stand.tick();
+    stand.say(&Verb::Rollback { force: false }).unwrap();
+    stand.facts.draining_left = 2;
+    assert_eq!(stand.tick(), None);
+    let close_after = stand.release.spec.rollback_close_after.as_secs();
+    assert_eq!(stand.wait(close_after + 9).tick(), None);
+    let decision = stand.wait(1).tick().unwrap();
+    assert_eq!(decision.next.phase, Phase::RolledBack);
+    assert!(decision.why.contains("2 came"), "{}", decision.why);
+}
+
+#[test]
 fn promise_12_a_restart_holds_and_moves_nothing() {
     let mut stand = Stand::new();
     stand.tick();

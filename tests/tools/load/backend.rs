@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,8 @@ use crate::fault::{self, Fault, Listener};
 pub const MESSAGE_OCTETS: usize = 64;
 /// Longest head of an HTTP request that is answered.
 const HEAD_OCTETS_MAX: usize = 4096;
+/// How many times as long the answer takes that is late.
+const LATE: u32 = 10;
 
 /// `load backend`
 #[derive(Debug, Args)]
@@ -28,6 +31,12 @@ pub struct Options {
     /// What goes wrong from one SIGUSR1 until the next
     #[arg(long, value_enum)]
     fault: Option<Fault>,
+    /// Of how many connections one is at fault, where that can be said of a connection
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    fault_every: u32,
+    /// How long an answer takes
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    answer_after: u64,
     /// Connections that may wait for their accept
     #[arg(long, default_value_t = 1024)]
     backlog: u32,
@@ -80,11 +89,13 @@ pub async fn run(options: Options) -> std::io::Result<ExitCode> {
     let mut all = BTreeMap::new();
     let switch = fault::switch();
     for Named { name, address } in options.listeners {
-        let listener = Listener::bind(address, options.backlog, (options.fault, switch.clone()))?;
+        let fault = (options.fault, options.fault_every);
+        let listener = Listener::bind(address, options.backlog, fault, switch.clone())?;
         println!("{name} {}", listener.address());
         let seen = Arc::new(Seen::default());
         all.insert(name.clone(), Arc::clone(&seen));
-        tokio::spawn(accept(listener, name, options.behaviour, seen));
+        let answer = Answer::new(&name, Duration::from_millis(options.answer_after));
+        tokio::spawn(accept(listener, answer, options.behaviour, seen));
     }
     println!("ready");
     crate::told_to_stop().await;
@@ -99,9 +110,22 @@ pub async fn run(options: Options) -> std::io::Result<ExitCode> {
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn accept(mut listener: Listener, name: String, behaviour: Behaviour, seen: Arc<Seen>) {
-    let mut answer = [b' '; MESSAGE_OCTETS];
-    answer[..name.len()].copy_from_slice(name.as_bytes());
+/// What clients are told, and how long after they asked.
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    octets: [u8; MESSAGE_OCTETS],
+    after: Duration,
+}
+
+impl Answer {
+    fn new(name: &str, after: Duration) -> Self {
+        let mut octets = [b' '; MESSAGE_OCTETS];
+        octets[..name.len()].copy_from_slice(name.as_bytes());
+        Self { octets, after }
+    }
+}
+
+async fn accept(mut listener: Listener, answer: Answer, behaviour: Behaviour, seen: Arc<Seen>) {
     loop {
         let (stream, fault) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -114,7 +138,13 @@ async fn accept(mut listener: Listener, name: String, behaviour: Behaviour, seen
         let seen = Arc::clone(&seen);
         match (fault, behaviour) {
             (Some(Fault::Reset), _) => drop(tokio::spawn(fault::reset(stream))),
+            (Some(Fault::ResetFirst), _) => drop(tokio::spawn(fault::reset_first(stream))),
+            (Some(Fault::Empty), _) => drop(tokio::spawn(fault::say_nothing(stream, MESSAGE_OCTETS))),
             (Some(Fault::Silent), _) => drop(tokio::spawn(fault::stay_silent(stream))),
+            (Some(Fault::Late), Behaviour::Name) => {
+                let late = Answer { after: answer.after * LATE, ..answer };
+                drop(tokio::spawn(answer_by_name(stream, late)));
+            }
             (_, Behaviour::Name) => drop(tokio::spawn(answer_by_name(stream, answer))),
             (_, Behaviour::Bulk) => drop(tokio::spawn(async move {
                 if let Err(failure) = bulk::serve(stream).await {
@@ -126,7 +156,7 @@ async fn accept(mut listener: Listener, name: String, behaviour: Behaviour, seen
     }
 }
 
-async fn answer_by_name(mut stream: TcpStream, answer: [u8; MESSAGE_OCTETS]) -> std::io::Result<()> {
+async fn answer_by_name(mut stream: TcpStream, answer: Answer) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = [0; MESSAGE_OCTETS];
     let said = stream.read(&mut request).await?;
@@ -135,7 +165,10 @@ async fn answer_by_name(mut stream: TcpStream, answer: [u8; MESSAGE_OCTETS]) -> 
     }
     stream.read_exact(&mut request[said..]).await?;
     loop {
-        stream.write_all(&answer).await?;
+        if !answer.after.is_zero() {
+            tokio::time::sleep(answer.after).await;
+        }
+        stream.write_all(&answer.octets).await?;
         stream.read_exact(&mut request).await?;
     }
 }

@@ -21,6 +21,12 @@ pub enum Fault {
     Refuse,
     /// Sends one byte of the answer, then RST
     Reset,
+    /// RST instead of the first byte of the answer
+    ResetFirst,
+    /// FIN instead of the first byte of the answer
+    Empty,
+    /// Answers after ten times as long
+    Late,
     /// Accepts and never answers
     Silent,
     /// Accepts five connections a second
@@ -48,6 +54,9 @@ pub struct Listener {
     /// Absent while it refuses.
     open: Option<TcpListener>,
     fault: Option<Fault>,
+    /// Of so many connections the last one is at fault.
+    every: u32,
+    accepted: u32,
     switch: watch::Receiver<bool>,
 }
 
@@ -56,10 +65,12 @@ impl Listener {
     pub fn bind(
         address: SocketAddr,
         backlog: u32,
-        (fault, switch): (Option<Fault>, watch::Receiver<bool>),
+        (fault, every): (Option<Fault>, u32),
+        switch: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let listener = listen(address, backlog)?;
-        Ok(Self { address: listener.local_addr()?, backlog, open: Some(listener), fault, switch })
+        let address = listener.local_addr()?;
+        Ok(Self { address, backlog, open: Some(listener), fault, every, accepted: 0, switch })
     }
 
     /// Where it listens.
@@ -87,7 +98,11 @@ impl Listener {
                 }
             };
             tokio::select! {
-                accepted = accepted => return accepted.map(|(stream, _)| (stream, fault)),
+                accepted = accepted => {
+                    self.accepted = self.accepted.wrapping_add(1);
+                    let fault = fault.filter(|_| self.accepted.is_multiple_of(self.every));
+                    return accepted.map(|(stream, _)| (stream, fault));
+                }
                 flipped = switch.changed() => flipped.map_err(io::Error::other)?,
             }
         }
@@ -99,6 +114,19 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(backlog)
+}
+
+/// RST once the client has said something.
+pub async fn reset_first(mut stream: TcpStream) -> io::Result<()> {
+    stream.read_u8().await?;
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))
+}
+
+/// FIN once the client has said all, without a byte.
+pub async fn say_nothing(mut stream: TcpStream, octets: usize) -> io::Result<()> {
+    let mut request = vec![0; octets];
+    stream.read_exact(&mut request).await?;
+    stream.shutdown().await
 }
 
 /// Sends one byte once the client has said something, then RST.
