@@ -11,7 +11,7 @@ use std::sync::mpsc;
 
 use support::{Backend, House, assert_refused, blue, connect, eventually, read_all, read_until_reset, reset};
 use teal::model::testing::service;
-use teal::model::{AllowFrom, Color, ProxyProtocol, Service, Source};
+use teal::model::{Affinity, AllowFrom, Color, ProxyProtocol, Service, Source};
 use teal::state::{ClosedReason, ErrorReason};
 
 const HEADER: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.2 56324 443\r\n";
@@ -189,4 +189,24 @@ fn limits_count_the_client_that_the_header_names() {
     assert_eq!(house.early_errors(ErrorReason::LimitSource), 1);
     let _other = open(b"PROXY TCP4 192.0.2.8 198.51.100.2 56324 443\r\n");
     eventually("another client is served", || house.open("blue") == 2);
+}
+
+#[test]
+fn affinity_goes_by_the_client_that_the_header_names() {
+    let (first, second) = (Backend::saying("blue"), Backend::saying("green"));
+    let mut a = trusting("127.0.0.0/8", blue(1, &[first.address]));
+    a.colors.push(support::green(1, &[second.address]));
+    a.policy.affinity = Affinity::SourceIp;
+    let house = House::new(vec![a]);
+    let color_of = |client: u8| {
+        let mut stream = connect(exposed(&house));
+        stream
+            .write_all(format!("PROXY TCP4 192.0.2.{client} 198.51.100.2 5000 443\r\n").as_bytes())
+            .unwrap();
+        read_all(&mut stream)
+    };
+    let colors: Vec<String> = (0..40).map(color_of).collect();
+    // All of them come from the same address.
+    assert!(colors.iter().any(|color| color == "blue") && colors.iter().any(|color| color == "green"));
+    assert_eq!((0..40).map(color_of).collect::<Vec<_>>(), colors, "each stays with its own");
 }

@@ -1,12 +1,13 @@
 //! The metrics listener, and the other commands of the binary.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use crate::clients::{ask, backend, connect, http};
-use crate::process::{Place, Teal, said, service, service_with};
+use crate::process::{DEADLINE, Place, Teal, said, service, service_with};
 use teal::admin::report::{ReloadReport, ReloadResult, StatusReport};
 
 fn start(place: &Place) -> Teal {
@@ -58,6 +59,28 @@ fn promise_15_clients_that_say_nothing_do_not_block_others() {
         .collect();
     assert!(teal.metrics().contains("teal_build_info"));
     drop(slow);
+}
+
+#[test]
+fn promise_15_a_request_s_body_is_read_up_to_its_bound_only() {
+    let place = Place::new();
+    let teal = start(&place);
+    for (path, most) in [("/v1/services/a/weights", 64 << 10), ("/v1/releases/plan", 1 << 20)] {
+        let mut stream = UnixStream::connect(place.socket()).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            1 << 30
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // More than the bound, and far from all of it; teal may close before it has come.
+        let _ = stream.write_all(&vec![b' '; 2 * most]);
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer[..10], b"HTTP/1.1 4", "{path}: {}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(ask(teal.vip("a")).len() / 4, 1);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! One line for each connection of a service with `log_connections`, in the log that an operator reads.
 
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 
 use serde_json::{Value, json};
 
 use crate::clients::{Held, ask, backend, connect, is_reset};
-use crate::process::{Place, Teal, service, service_with, until};
+use crate::process::{PORT, Place, Teal, service, service_with, until};
 
 fn logging(name: &str, more: &str, colors: &[(&str, u32, SocketAddr)]) -> String {
     service_with(name, &format!("log_connections = true\nhealth = {{ kind = \"none\" }}\n{more}"), colors)
@@ -161,4 +162,20 @@ fn every_end_names_who_and_how() {
     teal.terminate();
     assert_eq!(teal.wait().code(), Some(0));
     assert_eq!(end(&line(&teal, "stop")), ("teal", "shutdown"));
+}
+
+#[test]
+fn the_line_names_the_client_of_the_proxy_header() {
+    let (place, blue) = (Place::new(), backend("blue"));
+    let address = format!("{}:7093", place.outside());
+    let ports = format!("listen = {PORT}, expose = [\"{address}\"]");
+    let a = logging("a", "proxy_protocol_from = [\"127.0.0.0/8\"]", &[("blue", 1, blue)]);
+    place.write("", &[a.replace(&format!("listen = {PORT}"), &ports)]);
+    let teal = start(&place);
+    let mut client = connect(address.parse().unwrap());
+    client.write_all(b"PROXY TCP4 192.0.2.7 198.51.100.2 56324 443\r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(std::io::read_to_string(&client).unwrap(), "blue");
+    let line = line(&teal, "a");
+    assert_eq!((&line["source"], &line["bytes_in"]), (&json!("192.0.2.7:56324"), &json!(0)), "{line:#}");
 }

@@ -33,6 +33,8 @@ pub struct TripOracle {
     tried: Vec<(ColorName, SocketAddr)>,
     /// Whether it left its lane while all weights were 0, so that nobody could be chosen.
     is_refused: bool,
+    /// Colors that it was at as fallbacks only; a reload may have changed which one is the fallback.
+    fallbacks: BTreeSet<ColorName>,
     /// How many of them were in a lane that the connection has left for another color.
     in_lane: usize,
     unanswered: Vec<(ColorName, SocketAddr)>,
@@ -55,6 +57,7 @@ impl TripOracle {
             retries_left: retries,
             tried: Vec::new(),
             is_refused: false,
+            fallbacks: BTreeSet::new(),
             in_lane: 0,
             unanswered: Vec::new(),
             passed: BTreeSet::new(),
@@ -161,6 +164,11 @@ impl TripOracle {
         }
         self.judge_order(next);
         self.pass(now);
+        if next.why == Why::Fallback {
+            self.fallbacks.insert(next.color.clone());
+        } else {
+            self.fallbacks.remove(&next.color);
+        }
         self.tried.push(pair);
     }
 
@@ -195,8 +203,7 @@ impl TripOracle {
 
     /// Whether everything that could serve the connection is down, and nothing of it was tried.
     fn may_try_all(&self, service: &ServiceOracle) -> bool {
-        let fallback = self.is_fallback.then_some(&self.current);
-        let is_first = self.tried[self.in_lane..].iter().all(|(color, _)| Some(color) == fallback);
+        let is_first = self.tried[self.in_lane..].iter().all(|(color, _)| self.fallbacks.contains(color));
         let is_all_down = if self.lane == Some(LaneMode::Prefer) {
             false
         } else if self.is_alone() {
