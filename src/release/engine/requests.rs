@@ -91,7 +91,22 @@ impl Refused {
     /// What keeps a release from starting.
     pub(super) fn obstacles(obstacles: &[Obstacle]) -> Self {
         let is_frozen = obstacles.iter().all(|obstacle| matches!(obstacle, Obstacle::Frozen(_)));
-        let kind = if is_frozen { RefusedKind::Frozen } else { RefusedKind::Conflict };
+        let is_unknown = |obstacle: &Obstacle| {
+            matches!(
+                obstacle,
+                Obstacle::UnknownApp { .. }
+                    | Obstacle::NotInApp { .. }
+                    | Obstacle::UnknownColor { .. }
+                    | Obstacle::NoColor { .. }
+            )
+        };
+        let kind = if is_frozen {
+            RefusedKind::Frozen
+        } else if obstacles.iter().any(is_unknown) {
+            RefusedKind::Unknown
+        } else {
+            RefusedKind::Conflict
+        };
         let words: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
         Self::new(kind, words.join("\n"))
     }
