@@ -28,7 +28,7 @@ pub struct HardFailure {
 /// connections are enough ([`super::Sample::take_counters`]).
 ///
 /// Where the old color fails as well, as shared dependencies do or protocols without answers, a longer row is
-/// needed: so long that it comes by chance in at most [`PERMITTED`] of all releases.
+/// needed: so long that it comes by chance in at most `PERMITTED` of all releases.
 pub fn hard_failure(judgement: &Judgement, stage: &StageFacts) -> Option<HardFailure> {
     if !judgement.enabled || stage.percent.get() == 0 {
         return None;

@@ -2,7 +2,7 @@
 //! carries it out.
 //!
 //! What a release is stands in the snapshot, where the one writer put it together with the weights; the engine
-//! remembers samples, clocks and answers of gates ([`run`]). When it ends, traffic goes on with the weights applied
+//! remembers samples, clocks and answers of gates (`run`). When it ends, traffic goes on with the weights applied
 //! last.
 
 mod archive;

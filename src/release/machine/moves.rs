@@ -1,4 +1,4 @@
-//! The moves that [`super::advance`] and [`super::command`] are made of, each from one release to the next.
+//! The moves that [`super::advance()`] and [`super::command()`] are made of, each from one release to the next.
 
 use super::decision::{BaselineEffect, Close, Closing, Decision};
 use super::facts::Now;
