@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The article's walk-through: serviceB, in front, answers with what serviceA, behind it, says, which it calls by its
+# The article's walk-through, from its templates: serviceB, in front, answers with what serviceA, behind it, says, which it calls by its
 # name. B is released, then A, which is seen through B; then both go back in one release, and forward again, in lockstep
 # and in lanes. Clients ask B in a loop all the time: no connection fails, and where both move nobody ever sees a new B
 # with an old A or the other way round. Before any user does, green.serviceb.local opens the whole new chain.
@@ -27,26 +27,24 @@ deploy() {
     wait_for 10 "$1" grep -q '^ready$' "$WORK/$1.log"
 }
 
-# color NAME WEIGHT LISTENERS: of the service before it; none without listeners.
-color() {
-    [ -n "$3" ] || return 0
-    printf '[services.%s.colors.%s]\nweight = %s\nendpoints = [%s]\n' "$NAME_OF" "$1" "$2" \
-        "$(sed 's/:.*//; s/.*/"&"/' <<<"$3" | paste -sd,)"
+# imported SERVICE=LISTENERS... TEMPLATE...: the article's templates as teal's configuration.
+TEMPLATES=$ROOT/tests/local/import
+imported() {
+    local arguments=() argument
+    for argument in "$@"; do
+        case $argument in
+            *=*) arguments+=(--endpoint "${argument%%=*}=$(cut -d: -f1 <<<"${argument#*=}" | paste -sd,)") ;;
+            *) arguments+=("$TEMPLATES/$argument.yml") ;;
+        esac
+    done
+    "$TEAL" import-compose --app shop "${arguments[@]}" 2>>"$WORK/import.log" || fail "import: $(tail -n 5 "$WORK/import.log")"
 }
-# What an import of the article's templates says: A_GREEN and B_GREEN are deployed later.
-A_GREEN='' B_GREEN=''
+# shop ARGUMENT...: the same as the whole configuration, with lanes, and with A for those who declare it only.
 shop() {
     head_of_config | grep -v '^health'
     printf 'health = { kind = "tcp", interval = "1s", timeout = "1s" }\n'
-    printf '[apps.shop]\nservices = ["servicea", "serviceb"]\nlanes = "require"\n'
-    printf '[services.servicea]\nports = [{ listen = %s, target = 5000 }]\nrestrict_callers = true\n' "$WEB"
-    NAME_OF=servicea
-    color blue "${A_BLUE_WEIGHT:-100}" "$A1"
-    color green "${A_GREEN_WEIGHT:-0}" "$A_GREEN"
-    printf '[services.serviceb]\nports = [{ listen = %s, target = 5001 }]\ndepends_on = ["servicea"]\n' "$WEB"
-    NAME_OF=serviceb
-    color blue "${B_BLUE_WEIGHT:-100}" "$B1"
-    color green "${B_GREEN_WEIGHT:-0}" "$B_GREEN"
+    imported "$@" | sed -e "s/listen = 80,/listen = $WEB,/" -e '/^\[apps.shop\]/a lanes = "require"' \
+        -e '/^\[services.servicea\]/a restrict_callers = true'
 }
 # working SERVICE COLOR COUNT: so many of its endpoints work.
 working() { metric_is "$3" teal_color_endpoints "service=\"$1\"" "color=\"$2\"" 'state="healthy"'; }
@@ -85,7 +83,7 @@ confirmed() {
     told 0 wait shop --for confirmed --timeout 60s
 }
 
-shop >"$CONFIG"
+shop "serviceA-v1=$A1" "serviceB-v1=$B1" first >"$CONFIG"
 start_teal
 deploy serviceA-v1 "$A1" "world!"
 deploy serviceB-v1 "$B1" "Hello " --ask servicea.local --think 20
@@ -103,8 +101,7 @@ wait_for 20 "answers" has_answered 50 "Hello world!"
 
 # The front: B-v2, while A is shared.
 deploy serviceB-v2 "$B2" "Welcome to the " --ask servicea.local --think 20
-B_GREEN=$B2
-shop | replace_config
+shop "serviceA-v1=$A1" "serviceB-v1=$B1" "serviceB-v2=$B2" first frontend | replace_config
 wait_for 10 "two of serviceb green" working serviceb green 2
 specification green B-2 "Hello becomes Welcome" 10 50 100 >"$WORK/b.toml"
 told 0 plan "$WORK/b.toml"
@@ -117,13 +114,14 @@ wait_for 20 "answers of the new B" has_answered 100 "Welcome to the world!"
 only_seen "B on green" "Welcome to the world!" "Hello world!"
 told 14 start "$WORK/b.toml"
 confirmed
-expect "the file says so" "$(grep -A1 'serviceb.colors.green' "$CONFIG" | tail -n 1)" "weight = 100"
+expect "the file says so" "$(grep -A2 'serviceb.colors.green' "$CONFIG" | tail -n 1)" "weight = 100"
 expect "A was not touched" "$(weights_of servicea)" 100
 
 # The back: A-v2, seen through B, which is shared now.
 deploy serviceA-v2 "$A2" "new world!"
-A_GREEN=$A2 B_BLUE_WEIGHT=0 B_GREEN_WEIGHT=100
-shop | replace_config
+# What a release has left stays: of the import only the new color is taken.
+imported "serviceA-v1=$A1" "serviceA-v2=$A2" "serviceB-v2=$B2" frontend backend >"$WORK/backend.toml"
+{ cat "$CONFIG" && echo && sed -n '/^\[services.servicea.colors.green\]/,/^$/p' "$WORK/backend.toml"; } | replace_config
 wait_for 10 "three of servicea green" working servicea green 3
 specification green A-2 "a new world" 10 50 100 >"$WORK/a.toml"
 told 0 plan "$WORK/a.toml"
