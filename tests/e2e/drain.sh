@@ -40,14 +40,15 @@ watch gone-idle "$GONE" "$IDLE" && GONE_IDLE=$SPAWNED
 watch gone-busy "$GONE" "$BUSY_GONE" --every-ms 500 && GONE_BUSY=$SPAWNED
 
 served() { [ "$(metric teal_connections_total "service=\"$1\"")" -ge "$2" ]; }
-spawn load-disabled "$LOAD" open "$DISABLED" --rate 200 --at-once 1000 && LOAD_DISABLED=$SPAWNED
-spawn load-color "$LOAD" open "$COLOR" --rate 200 --at-once 1000 && LOAD_COLOR=$SPAWNED
+declare -A LOADS WAITS
+spawn load-disabled "$LOAD" open "$DISABLED" --rate 200 --at-once 1000 && LOADS[disabled]=$SPAWNED
+spawn load-color "$LOAD" open "$COLOR" --rate 200 --at-once 1000 && LOADS[color]=$SPAWNED
 wait_for 20 "load on the endpoint" served disabled 400
 wait_for 20 "load on the color" served color 400
 
 wait_for_drain() { spawn "wait-$1" "$TEAL" drain --socket "$SOCKET" "$@" --wait; }
 BEGAN=${EPOCHREALTIME/,/.}
-wait_for_drain disabled blue "$ONE" -m "it drains" && WAIT_DISABLED=$SPAWNED
+wait_for_drain disabled blue "$ONE" -m "it drains" && WAITS[disabled]=$SPAWNED
 wait_for 10 "connections that drain" grep -q 'left on this host' "$WORK/wait-disabled.log"
 {
     head_of_drains
@@ -56,8 +57,8 @@ wait_for 10 "connections that drain" grep -q 'left on this host' "$WORK/wait-dis
 mv "$CONFIG.new" "$CONFIG"
 "$TEAL" reload --socket "$SOCKET" --allow-removal >"$WORK/reload.log" 2>&1 || fail "teal reload"
 REMOVED=${EPOCHREALTIME/,/.}
-wait_for_drain color blue && WAIT_COLOR=$SPAWNED
-wait_for_drain gone && WAIT_GONE=$SPAWNED
+wait_for_drain color blue && WAITS[color]=$SPAWNED
+wait_for_drain gone && WAITS[gone]=$SPAWNED
 
 # only_from WHERE NAME: a thousand new connections all reach that one.
 only_from() {
@@ -69,16 +70,14 @@ only_from "$COLOR" green-1
 ! "$LOAD" open "$GONE" --connections 1 >"$WORK/probe.log" || fail "a removed service is served"
 
 for name in disabled color gone; do
-    waiter=WAIT_${name^^}
-    ended "${!waiter}" || fail "teal drain $name --wait ended with $?"
+    ended "${WAITS[$name]}" || fail "teal drain $name --wait ended with $?"
     expect_match "teal drain $name --wait" "$(cat "$WORK/wait-$name.log")" \
         'connections are left on this host, the oldest .*; the rest is closed in'
     expect "last words of teal drain $name --wait" "$(tail -n 1 "$WORK/wait-$name.log")" \
         "no connection is left to drain on this host"
 done
 for loader in disabled color; do
-    pid=LOAD_${loader^^}
-    finish_child "${!pid}" || fail "new connections failed under load: $(report "load-$loader")"
+    finish_child "${LOADS[$loader]}" || fail "new connections failed under load: $(report "load-$loader")"
 done
 for watched in "$DISABLED_IDLE" "$DISABLED_BUSY" "$COLOR_IDLE" "$COLOR_BUSY"; do finish_child "$watched"; done
 for watched in "$GONE_IDLE" "$GONE_BUSY"; do ended "$watched"; done
@@ -98,7 +97,7 @@ for name in disabled color gone; do
     [ "$name" = gone ] || holds "$name, idle ones are paced" "$name-idle" '.["blue-1"].fin | .last - .first > 1'
     holds "$name, busy ones" "$name-busy" \
         ".[\"blue-1\"] | .reset.count == $count and .fin.count == 0 and .open == 0"
-    holds "$name, busy ones live until the deadline" "$name-busy" '.["blue-1"].reset.first >= $began + $timeout'
+    holds "$name, busy ones live until the deadline" "$name-busy" ".[\"blue-1\"].reset.first >= \$began + \$timeout"
     jq -r --arg what "$name" --argjson began "$BEGAN" -s '
         def span: "\(.first - $began | floor) to \(.last - $began | ceil) s";
         "\($what): \(.[0].fin.count) idle ended by FIN after \(.[0].fin | span), " +

@@ -43,7 +43,7 @@ third=$((${#SHARES[@]} / 3))
 begin=$(mean 0 $third) middle=$(mean $third $third) end=$(mean $((2 * third)) $third)
 say "means of its three thirds: $begin, $middle, $end %"
 [ "${SHARES[0]}" -le 35 ] || fail "its share is ${SHARES[0]} % at once"
-[ "$begin" -lt "$middle" ] && [ "$middle" -lt "$end" ] || fail "its share does not grow"
+if [ "$begin" -ge "$middle" ] || [ "$middle" -ge "$end" ]; then fail "its share does not grow"; fi
 last=${SHARES[-1]}
-[ "$last" -ge 45 ] && [ "$last" -le 55 ] || fail "its share is $last % in the end"
+if [ "$last" -lt 45 ] || [ "$last" -gt 55 ]; then fail "its share is $last % in the end"; fi
 stop_teal
