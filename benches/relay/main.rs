@@ -1,7 +1,7 @@
 //! Relay cost of teal side by side with HAProxy and nginx stream: `cargo bench --bench relay`.
 //!
 //! Each proxy runs on one core, the load and the backend on another. Rounds are interleaved (every
-//! proxy does the same work once per round) and what counts is the processor time that the kernel
+//! proxy does the same work once per round, and another one begins each time) and what counts is the processor time that the kernel
 //! accounts to the proxy's threads, never a rate: a shared machine changes rates, hardly cost. The
 //! table shows medians, the spread over the rounds, and teal's ratio to the better peer.
 //!
@@ -95,7 +95,8 @@ fn main() {
     let mut results = Results::new(&options.works(), &proxies);
     for round in 1..=options.rounds() {
         for work in options.works() {
-            for (index, proxy) in proxies.iter().enumerate() {
+            for index in turns(proxies.len(), round) {
+                let proxy = &proxies[index];
                 eprintln!("round {round} of {}: {work}, {}", options.rounds(), proxy.kind);
                 match measure(&runtime, &load, (work, proxy), &cores) {
                     Ok(figure) => results.add(work, index, figure),
@@ -116,6 +117,12 @@ fn main() {
     if results.failed() {
         std::process::exit(1);
     }
+}
+
+/// The order of a round: each proxy is the first in turn, as the kernel still tidies up after the row before, whoever
+/// comes then.
+fn turns(proxies: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..proxies).map(move |turn| (turn + round) % proxies)
 }
 
 /// Does one piece of work through one proxy. `Ok(None)` where it has no meaning.
