@@ -39,10 +39,30 @@ pub fn log(arguments: &LogArguments) -> Exit {
     let _ = if arguments.json {
         print_json(&answer.records)
     } else {
-        let lines: Vec<String> = answer.records.iter().map(journal::line).collect();
+        let lines: Vec<String> = answer.records.iter().map(|record| fold(&journal::line(record))).collect();
         print(&lines.concat())
     };
     journal::damage(&answer)
+}
+
+/// A line as lines of at most so many columns, broken between words; those after the first are indented.
+fn fold(line: &str) -> String {
+    const COLUMNS_MAX: usize = 100;
+    let (mut text, mut columns) = (String::new(), 0);
+    for word in line.split_whitespace() {
+        let width = word.chars().count();
+        if columns > 0 && columns + 1 + width > COLUMNS_MAX {
+            text.push_str("\n   ");
+            columns = 3;
+        }
+        if columns > 0 {
+            text.push(' ');
+            columns += 1;
+        }
+        text.push_str(word);
+        columns += width;
+    }
+    text + "\n"
 }
 
 fn is_wanted(event: &Event, wanted: Option<&str>) -> bool {
@@ -60,5 +80,19 @@ fn is_wanted(event: &Event, wanted: Option<&str>) -> bool {
         Event::Checkpoint { .. } | Event::Applied { .. } | Event::Abandoned { .. } | Event::Ended { .. } => {
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_fits_the_columns_and_keeps_its_words() {
+        let line = "1 2026-11-23T10:00:00Z intent by alice: ".to_owned() + &"a: blue=1 green=0; ".repeat(20);
+        let text = fold(&line);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("    ")), "{text}");
+        assert!(text.split_whitespace().eq(line.split_whitespace()));
     }
 }
