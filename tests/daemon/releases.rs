@@ -163,6 +163,21 @@ fn promise_11_a_rollback_ends_connections_and_a_confirm_waits_for_the_drain() {
 }
 
 #[test]
+fn promise_11_a_rollback_that_nobody_asked_for_says_how_many_connections_are_left() {
+    let world = World::new();
+    let teal = world.start();
+    let keys = "rollback_close_after = \"0s\"\nconfirm_deadline = \"1s\"\non_confirm_deadline = \"rollback\"";
+    world.ok(&["start", &world.spec(keys, &[(100, "1h")])]);
+    world.until_phase("baking");
+    let mut on_green: Vec<_> = (0..3).map(|_| Held::new(teal.vip("a"), "green".len())).collect();
+    world.ok(&["next", "shop"]);
+    world.ok(&["wait", "shop", "--for", "rolled-back", "--timeout", "20s"]);
+    on_green.iter_mut().for_each(Held::assert_cut);
+    let log = words(&world.ok(&["log", "shop"]));
+    assert!(log.contains("(3 connections have to end, the oldest is "), "{log}");
+}
+
+#[test]
 fn a_confirmed_baseline_outlives_resets_restarts_and_can_be_saved_or_undone() {
     let world = World::new();
     let mut teal = world.start();

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::facts::{pools, weights};
 use super::look::frozen;
 use super::requests::named;
+use super::run::Depth;
 use super::{Engine, Refused, RefusedKind, Request, SpecText, by_itself};
 use crate::config::{self, ReportStyle};
 use crate::model::release::ReleaseSpec;
@@ -80,7 +81,7 @@ impl Engine {
     async fn command(&mut self, target: &str, verb: Verb, cause: Cause) -> Result<ReleaseReport, Refused> {
         let snapshot = self.parts.snapshot.load_full();
         let release = self.find(target, &snapshot)?;
-        let facts = self.facts(&release, &snapshot);
+        let facts = self.facts(&release, &snapshot, Depth::Everything(Instant::now()));
         let decision = command(&release, &verb, &facts, self.now())?;
         tracing::info!(release = %release.id, who = %cause.actor, why = cause.why, "{verb:?}");
         self.carry_out(&release, decision, cause).await?;
@@ -113,7 +114,7 @@ fn planned(snapshot: &Snapshot, spec: &ReleaseSpec, started: &Cause) -> Result<P
     let world = World {
         catalog: &snapshot.catalog,
         weights: &weights(snapshot),
-        pools: &pools(snapshot, snapshot.services.keys(), Instant::now()),
+        pools: &pools(snapshot),
         kept: &kept,
         frozen: frozen.as_deref(),
     };

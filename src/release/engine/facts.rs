@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::run::Depth;
 use crate::model::{ColorName, ServiceName, Weight};
 use crate::release::machine::PoolFacts;
 use crate::state::draining::{DrainCause, draining};
@@ -18,8 +19,9 @@ fn works(endpoint: &EndpointState) -> bool {
         && matches!(endpoint.health(), HealthState::Healthy | HealthState::Unchecked)
 }
 
-/// What is known of one color: the port where the fewest endpoints work counts.
-pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<PoolFacts> {
+/// What is known of one color: the port where the fewest endpoints work counts. Open connections only at
+/// [`Depth::Everything`].
+pub fn pool(service: &ServiceState, name: &ColorName, depth: Depth) -> Option<PoolFacts> {
     let on_ports = || service.ports.iter().filter_map(|port| port.color(name));
     let working = |color: &ColorState| color.endpoints.iter().filter(|endpoint| works(endpoint)).count();
     let is_pending =
@@ -29,29 +31,32 @@ pub fn pool(service: &ServiceState, name: &ColorName, now: Instant) -> Option<Po
     let working = count(on_ports().map(working).min()?);
     let pending = count(on_ports().map(pending).max()?);
     let all = count(on_ports().map(|color| color.endpoints.len()).max()?);
+    let (open, oldest) = match depth {
+        Depth::Counters => (0, Duration::ZERO),
+        Depth::Everything(now) => opened(on_ports().flat_map(|color| &color.endpoints), now),
+    };
+    Some(PoolFacts { working, pending, all, open, oldest })
+}
+
+/// Open connections, and the age of the oldest.
+fn opened<'a>(endpoints: impl Iterator<Item = &'a EndpointState>, now: Instant) -> (u64, Duration) {
     let (mut open, mut oldest) = (0, None::<Instant>);
-    for endpoint in on_ports().flat_map(|color| &color.endpoints) {
+    for endpoint in endpoints {
         let (count, since) = endpoint.live.open.summary(|_| true);
         open += count as u64;
         oldest = oldest.into_iter().chain(since).min();
     }
-    let oldest = oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-    Some(PoolFacts { working, pending, all, open, oldest })
+    (open, oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
 }
 
-/// The pools of these services.
-pub fn pools<'a>(
-    snapshot: &Snapshot,
-    services: impl Iterator<Item = &'a ServiceName>,
-    now: Instant,
-) -> Pools {
-    let of_service = |name: &ServiceName| {
-        let state = snapshot.services.get(name)?;
+/// The pools of every service, without open connections.
+pub fn pools(snapshot: &Snapshot) -> Pools {
+    let of_service = |state: &ServiceState| {
         let colors = state.service.colors.iter();
-        let pools = colors.filter_map(|color| Some((color.name.clone(), pool(state, &color.name, now)?)));
-        Some((name.clone(), pools.collect()))
+        let known = |name: &ColorName| Some((name.clone(), pool(state, name, Depth::Counters)?));
+        colors.filter_map(|color| known(&color.name)).collect()
     };
-    services.filter_map(of_service).collect()
+    snapshot.services.iter().map(|(name, state)| (name.clone(), of_service(state))).collect()
 }
 
 /// The weights in effect of every service.

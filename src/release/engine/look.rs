@@ -40,10 +40,11 @@ impl Engine {
     async fn look_at(&mut self, release: &Arc<Release>) {
         let snapshot = self.parts.snapshot.load_full();
         self.judge(release, &snapshot).await;
-        let (facts, now) = (self.facts(release, &snapshot), self.now());
+        let (facts, now) = (self.facts(release, &snapshot, Depth::Counters), self.now());
         let run = self.runs.entry(release.id.clone()).or_default();
         let was_put_off = run.retry_at.take().is_some();
         if let Some(decision) = advance(release, &mut run.clock, &facts, now) {
+            let decision = self.count_left(release, decision, &snapshot);
             let cause = by_itself(&decision.why);
             // It is in the status, and tried again.
             let _ = self.carry_out(release, decision, cause).await;
@@ -68,14 +69,23 @@ impl Engine {
         }
     }
 
-    /// Everything that the machine asks for.
-    pub(super) fn facts(&self, release: &Release, snapshot: &Snapshot) -> Facts {
+    /// Open connections are counted only for a decision that ends some.
+    fn count_left(&self, release: &Release, decision: Decision, snapshot: &Snapshot) -> Decision {
+        if decision.close.is_empty() {
+            return decision;
+        }
+        let facts = self.facts(release, snapshot, Depth::Everything(Instant::now()));
+        decision.count_left(&facts)
+    }
+
+    /// Everything that the machine asks for; open connections of its colors at [`Depth::Everything`].
+    pub(super) fn facts(&self, release: &Release, snapshot: &Snapshot, depth: Depth) -> Facts {
         let now = Instant::now();
         let run = self.runs.get(&release.id);
         let member = |member: &crate::state::release::Member| {
             let state = snapshot.services.get(&member.service)?;
-            let (from, to) = (pool(state, &member.from, now)?, pool(state, &member.to, now)?);
-            let served = run.map_or(0, |run| run.since_shift(member, state, now).0.served);
+            let (from, to) = (pool(state, &member.from, depth)?, pool(state, &member.to, depth)?);
+            let served = run.map_or(0, |run| run.since_shift(member, state, Depth::Counters).0.served);
             Some((member.service.clone(), MemberFacts { from, to, served }))
         };
         Facts {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::model::ServiceName;
 use crate::model::release::Percent;
+use crate::model::{ColorName, ServiceName};
 use crate::release::analysis::{self, Sample, StageFacts, VerdictKind};
 use crate::release::machine::{self, Clockwork, GateState};
 use crate::state::release::{Member, Release};
@@ -71,9 +71,9 @@ impl Run {
     }
 
     /// Samples of both colors of a member since the last shift: the new one's, and the old one's.
-    pub fn since_shift(&self, member: &Member, state: &ServiceState, now: Instant) -> (Sample, Sample) {
+    pub fn since_shift(&self, member: &Member, state: &ServiceState, depth: Depth) -> (Sample, Sample) {
         let begin = self.begin.get(&member.service).cloned().unwrap_or_default();
-        let take = |color| Sample::take(state, color, now).unwrap_or_default();
+        let take = |color| depth.sample(state, color).unwrap_or_default();
         (take(&member.to).since(&begin.new), take(&member.from).since(&begin.old))
     }
 
@@ -84,10 +84,7 @@ impl Run {
         let facts = |member: &Member| {
             let state = snapshot.services.get(&member.service)?;
             let begin = self.begin.get(&member.service)?;
-            let take = |color| match depth {
-                Depth::Counters => Sample::take_counters(state, color),
-                Depth::Everything(now) => Sample::take(state, color, now),
-            };
+            let take = |color| depth.sample(state, color);
             Some(analysis::MemberFacts {
                 service: member.service.clone(),
                 from: member.from.clone(),
@@ -136,6 +133,16 @@ pub enum Recording {
 pub enum Depth {
     /// Counters only.
     Counters,
-    /// Open connections as well, as of then.
+    /// Open connections as well, as of then: takes the lock of every table of them.
     Everything(Instant),
+}
+
+impl Depth {
+    /// What the live facts of a color say; nothing for a color that the service has not.
+    fn sample(self, state: &ServiceState, color: &ColorName) -> Option<Sample> {
+        match self {
+            Self::Counters => Sample::take_counters(state, color),
+            Self::Everything(now) => Sample::take(state, color, now),
+        }
+    }
 }

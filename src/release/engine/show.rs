@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::facts::{draining_left, pool};
+use super::run::Depth;
 use super::{Engine, Refused, unix_seconds};
 use crate::model::release::Percent;
 use crate::model::{ColorName, ServiceName};
@@ -20,10 +21,9 @@ use crate::state::{Snapshot, release::Ending};
 /// What a release would do.
 pub(super) fn plan_report(plan: &Plan, snapshot: &Snapshot) -> PlanReport {
     let release = &plan.release;
-    let now = Instant::now();
     let zone = snapshot.catalog.settings.dns.zones.first().map_or("local", |zone| zone.as_str());
     let member = |member: &Member| {
-        let of = |color| working(snapshot, &member.service, color, now);
+        let of = |color| working(snapshot, &member.service, color);
         PlannedMember {
             service: member.service.to_string(),
             from: member.from.to_string(),
@@ -58,9 +58,9 @@ pub(super) fn plan_report(plan: &Plan, snapshot: &Snapshot) -> PlanReport {
     }
 }
 
-fn working(snapshot: &Snapshot, service: &ServiceName, color: &ColorName, now: Instant) -> (u32, u32) {
+fn working(snapshot: &Snapshot, service: &ServiceName, color: &ColorName) -> (u32, u32) {
     let state = snapshot.services.get(service);
-    let pool = state.and_then(|state| pool(state, color, now)).unwrap_or_default();
+    let pool = state.and_then(|state| pool(state, color, Depth::Counters)).unwrap_or_default();
     (pool.working, pool.all)
 }
 
@@ -127,9 +127,10 @@ impl Engine {
     fn member(&self, release: &Release, member: &Member, snapshot: &Snapshot, now: Instant) -> MemberReport {
         let state = snapshot.services.get(&member.service);
         let run = self.runs.get(&release.id);
-        let samples = state.zip(run).map(|(state, run)| run.since_shift(member, state, now));
+        let depth = Depth::Everything(now);
+        let samples = state.zip(run).map(|(state, run)| run.since_shift(member, state, depth));
         let (new, old) = samples.unwrap_or_default();
-        let of = |color| state.and_then(|state| pool(state, color, now)).unwrap_or_default();
+        let of = |color| state.and_then(|state| pool(state, color, depth)).unwrap_or_default();
         let (to, from) = (of(&member.to), of(&member.from));
         let percent = member.percent;
         let rest = Percent::new(100 - i64::from(percent.get())).unwrap_or_default();

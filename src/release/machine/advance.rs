@@ -41,13 +41,14 @@ impl Clockwork {
     }
 }
 
-/// What is due; nothing as a rule.
+/// What is due; nothing as a rule. It does not say yet how many connections have to end: see
+/// [`Decision::count_left`].
 pub fn advance(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -> Option<Decision> {
     clock.observe(release, now);
     let decision = due(release, clock, facts, now)?;
     // From here on, not only from the next look.
     clock.observe(&decision.next, now);
-    Some(decision.count_left(facts))
+    Some(decision)
 }
 
 fn due(release: &Release, clock: &mut Clockwork, facts: &Facts, now: Now) -> Option<Decision> {

@@ -54,8 +54,9 @@ impl Decision {
         }
     }
 
-    /// Says how many connections have to end, and how old the oldest is.
-    pub(super) fn count_left(mut self, facts: &Facts) -> Self {
+    /// Says how many connections have to end, and how old the oldest is. The facts have to know the open ones.
+    #[must_use]
+    pub fn count_left(mut self, facts: &Facts) -> Self {
         let pool = |close: &Close| {
             let known = facts.members.get(&close.service)?;
             let member = self.next.member(&close.service)?;

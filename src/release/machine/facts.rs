@@ -54,7 +54,7 @@ pub struct PoolFacts {
     pub pending: u32,
     /// Endpoints that there are.
     pub all: u32,
-    /// Open connections.
+    /// Open connections, where they were counted: see [`super::Decision::count_left`].
     pub open: u64,
     /// How old the oldest of them is.
     pub oldest: Duration,
