@@ -121,26 +121,70 @@ impl Series {
         self.registry.retain_histograms(|key, _| keep(key));
     }
 
-    /// Appends all series in Prometheus' text format 0.0.4, sorted by family and labels.
+    /// Appends all series in Prometheus' text format 0.0.4, sorted by family and labels. All of a family are read
+    /// before any is written: what the colors of a service have counted belongs to the same moment.
     pub fn render(&self, out: &mut String) {
-        let mut families: BTreeMap<String, BTreeMap<String, Vec<(String, String)>>> = BTreeMap::new();
-        let mut put = |key: &Key, lines: Vec<(String, String)>| {
-            families.entry(key.name().to_owned()).or_default().insert(label_text(key), lines);
+        let mut families: BTreeMap<String, BTreeMap<String, Cell>> = BTreeMap::new();
+        let mut put = |key: &Key, cell: Cell| {
+            families.entry(key.name().to_owned()).or_default().insert(label_text(key), cell);
         };
-        let single = |value: String| vec![(String::new(), value)];
-        self.registry.visit_counters(|key, cell| put(key, single(cell.load(Ordering::Relaxed).to_string())));
-        self.registry.visit_gauges(|key, cell| {
-            put(key, single(f64::from_bits(cell.load(Ordering::Relaxed)).to_string()));
-        });
-        self.registry.visit_histograms(|key, cell| put(key, histogram_lines(cell)));
+        self.registry.visit_counters(|key, cell| put(key, Cell::Counter(Arc::clone(cell))));
+        self.registry.visit_gauges(|key, cell| put(key, Cell::Gauge(Arc::clone(cell))));
+        self.registry.visit_histograms(|key, cell| put(key, Cell::Histogram(Arc::clone(cell))));
         for family in REMOVABLE {
             let Some(series) = families.get(family.name) else { continue };
             write_help_line(out, family.name, None, None, family.help);
             write_type_line(out, family.name, None, None, type_word(family.kind));
-            for (labels, lines) in series {
-                for (suffix, value) in lines {
-                    write_sample(out, family.name, labels, (suffix, value));
+            let values: Vec<_> = series.values().map(Cell::read).collect();
+            for (labels, value) in series.keys().zip(values) {
+                for (suffix, value) in value.lines() {
+                    write_sample(out, family.name, labels, (&suffix, &value));
                 }
+            }
+        }
+    }
+}
+
+enum Cell {
+    Counter(CounterCell),
+    Gauge(GaugeCell),
+    Histogram(HistogramCell),
+}
+
+impl Cell {
+    fn read(&self) -> Value {
+        match self {
+            Self::Counter(cell) => Value::Count(cell.load(Ordering::Relaxed)),
+            Self::Gauge(cell) => Value::Gauge(f64::from_bits(cell.load(Ordering::Relaxed))),
+            Self::Histogram(cell) => {
+                let (buckets, total) = cell.cumulative();
+                Value::Histogram { buckets, total, sum_seconds: cell.sum_seconds() }
+            }
+        }
+    }
+}
+
+/// What a cell held when it was read.
+enum Value {
+    Count(u64),
+    Gauge(f64),
+    Histogram { buckets: Vec<(f64, u64)>, total: u64, sum_seconds: f64 },
+}
+
+impl Value {
+    /// Suffix of the family's name with an `le` label where there is one, and number, of each line.
+    fn lines(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Count(count) => vec![(String::new(), count.to_string())],
+            Self::Gauge(gauge) => vec![(String::new(), gauge.to_string())],
+            Self::Histogram { buckets, total, sum_seconds } => {
+                let bucket =
+                    |(bound, count): &(f64, u64)| (format!("_bucket le=\"{bound}\""), count.to_string());
+                let mut lines: Vec<_> = buckets.iter().map(bucket).collect();
+                lines.push(("_bucket le=\"+Inf\"".to_owned(), total.to_string()));
+                lines.push(("_sum".to_owned(), sum_seconds.to_string()));
+                lines.push(("_count".to_owned(), total.to_string()));
+                lines
             }
         }
     }
@@ -164,17 +208,6 @@ fn label_text(key: &Key) -> String {
     let pairs =
         key.labels().map(|label| format!("{}=\"{}\"", label.key(), sanitize_label_value(label.value())));
     pairs.collect::<Vec<_>>().join(",")
-}
-
-/// Suffix with an `le` label where there is one, and value, of each line of a histogram.
-fn histogram_lines(cell: &FixedHistogram) -> Vec<(String, String)> {
-    let (buckets, total) = cell.cumulative();
-    let mut lines: Vec<_> =
-        buckets.iter().map(|(bound, count)| (format!("_bucket le=\"{bound}\""), count.to_string())).collect();
-    lines.push(("_bucket le=\"+Inf\"".to_owned(), total.to_string()));
-    lines.push(("_sum".to_owned(), cell.sum_seconds().to_string()));
-    lines.push(("_count".to_owned(), total.to_string()));
-    lines
 }
 
 fn write_sample(out: &mut String, name: &str, labels: &str, (suffix, value): (&str, &str)) {
