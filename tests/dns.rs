@@ -119,7 +119,7 @@ async fn what_gets_no_reply_does_not_hold_up_what_does() {
 
 #[tokio::test]
 async fn at_a_stop_what_was_received_is_answered() {
-    let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap(), THREADS).unwrap();
     let client = udp_client(bound.address).await;
     for id in 0..100 {
         client.send(&query(id).bytes()).await.unwrap();
@@ -302,15 +302,15 @@ async fn strangers_are_refused_over_udp_and_closed_over_tcp() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named_with_its_transport_and_the_cause() {
-    let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let taken = bind("127.0.0.1:0".parse().unwrap(), THREADS).unwrap();
     let address = taken.address;
-    let error = bind(address).unwrap_err();
+    let error = bind(address, THREADS).unwrap_err();
     assert_eq!((error.address, error.transport), (address, Transport::Tcp));
     let text = format!("cannot listen at {address} over tcp for DNS: Address already in use (os error 98)");
     assert_eq!(error.to_string(), text);
     drop(taken);
     let udp = std::net::UdpSocket::bind(address).unwrap();
-    assert_eq!(bind(address).unwrap_err().transport, Transport::Udp);
+    assert_eq!(bind(address, THREADS).unwrap_err().transport, Transport::Udp);
     drop(udp);
-    bind(address).expect("nothing stays bound after a failure");
+    bind(address, THREADS).expect("nothing stays bound after a failure");
 }

@@ -69,7 +69,7 @@ fn start(limits: Limits) -> (Server, Kept) {
     let kept = Kept::default();
     let mut dns = plain_dns(&World::small().forwarding(&["corp.local"]), limits);
     dns.forwarder = Box::new(kept.clone());
-    let bound = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let bound = bind("127.0.0.1:0".parse().unwrap(), THREADS).unwrap();
     (Server::run(bound, Arc::new(dns), CancellationToken::new()), kept)
 }
 

@@ -6,6 +6,7 @@ use super::args::CheckArguments;
 use super::exit::Exit;
 use super::print::print;
 use crate::config::{self, ReportStyle};
+use crate::daemon::limits::dns_listener_count;
 use crate::model::Catalog;
 use crate::provider::files;
 
@@ -39,13 +40,13 @@ fn summary(catalog: &Catalog) -> String {
     let endpoints: usize =
         services.clone().flat_map(|service| &service.colors).map(|color| color.endpoints.len()).sum();
     let listeners: usize = services.map(|service| service.listeners()).sum();
-    let sockets = listeners + 2 * catalog.settings.dns.listen.len();
+    let of_dns = dns_listener_count(catalog);
     format!(
         "valid: {} services, {colors} colors, {endpoints} endpoints, {} apps (hash {})\n\
-         listening takes {sockets} descriptors: {listeners} for services, {} for DNS\n",
+         listening takes {} descriptors: {listeners} for services, {of_dns} for DNS\n",
         catalog.services.len(),
         catalog.apps.len(),
         catalog.hash,
-        sockets - listeners,
+        listeners + of_dns,
     )
 }

@@ -2,7 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::dns;
 use crate::model::{Catalog, MaxConnections};
+use crate::net::Workers;
 
 /// Descriptors that DNS, health checks, the control socket, metrics, pipes for bulk, files and event queues
 /// need at most.
@@ -42,7 +44,12 @@ fn raise_descriptors() -> u64 {
 /// Sockets that a catalog's services and DNS listen with.
 fn listener_count(catalog: &Catalog) -> u64 {
     let services: usize = catalog.services.values().map(|service| service.listeners()).sum();
-    (services + 2 * catalog.settings.dns.listen.len()) as u64
+    (services + dns_listener_count(catalog)) as u64
+}
+
+/// Sockets that DNS listens with, with a thread for each core.
+pub fn dns_listener_count(catalog: &Catalog) -> usize {
+    catalog.settings.dns.listen.len() * dns::bind::sockets(Workers::default_count())
 }
 
 /// Connections that may be open at once with this catalog in this process. Raises the soft limit of

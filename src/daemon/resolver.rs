@@ -1,14 +1,16 @@
-//! The DNS thread: answers go on whatever the proxy or the control thread does.
+//! The DNS threads, one for each core: answers go on whatever the proxy or the control thread does.
 //!
 //! At a reload new addresses are bound before old ones are let go of, and what arrived at those is answered.
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,12 +28,13 @@ const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it is waited for queries that are under way at a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// The running thread.
+/// The running threads.
 pub struct Resolver {
-    handle: Handle,
+    /// The first has the forwarder's clock and the operator's questions as well.
+    handles: Arc<[Handle]>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
     servers: Mutex<Vec<Running>>,
     shared: Arc<Shared>,
 }
@@ -48,6 +51,7 @@ type Note = Box<dyn Fn(Vec<SocketAddr>) + Send + Sync>;
 /// What the servers of all addresses share.
 struct Shared {
     dns: Arc<Dns>,
+    threads: NonZeroUsize,
     problems: Problems,
     note: Note,
     bound: Mutex<Vec<SocketAddr>>,
@@ -59,50 +63,44 @@ struct Shared {
 pub struct Prepared(Vec<(SocketAddr, Bound)>);
 
 impl Resolver {
-    /// Starts the thread, which binds every address of `listen` and tries again each second where it
-    /// cannot. Returns after the first try of each.
+    /// Starts so many threads, which answer at every address of `listen`; one that cannot be bound is tried again
+    /// each second. Returns after the first try of each.
     ///
     /// # Errors
-    /// The thread or its event queue cannot be made.
+    /// A thread or its event queue cannot be made.
     pub fn start(
-        listen: &[SocketAddr],
+        (listen, threads): (&[SocketAddr], NonZeroUsize),
         dns: &Arc<Dns>,
         problems: &Problems,
         note: impl Fn(Vec<SocketAddr>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (handle, stop, tasks) = (runtime.handle().clone(), CancellationToken::new(), TaskTracker::new());
-        let (dns, problems) = (Arc::clone(dns), problems.clone());
+        let runtimes = (0..threads.get()).map(|_| Builder::new_current_thread().enable_all().build());
+        let runtimes = runtimes.collect::<io::Result<Vec<Runtime>>>()?;
         let shared = Shared {
-            dns,
-            problems,
+            dns: Arc::clone(dns),
+            threads,
+            problems: problems.clone(),
             note: Box::new(note),
             bound: Mutex::default(),
             closing: Mutex::default(),
         };
-        let (until, all) = (stop.clone(), tasks.clone());
-        let (upstreams, ended) = (Arc::clone(&shared.dns.upstreams), CancellationToken::new());
-        handle.spawn(Arc::clone(&upstreams).run(ended.clone()));
-        let thread = thread::Builder::new().name("teal-dns".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                until.cancelled().await;
-                // What was received is answered, and what is under way waited for, but not for ever.
-                let last_answers = async {
-                    all.wait().await;
-                    upstreams.drained().await;
-                };
-                let _ = tokio::time::timeout(STOP_PATIENCE, last_answers).await;
-                ended.cancel();
-            });
-        })?;
         let resolver = Self {
-            handle,
-            stop,
-            tasks,
-            thread: Mutex::new(Some(thread)),
+            handles: runtimes.iter().map(|runtime| runtime.handle().clone()).collect(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            threads: Mutex::default(),
             servers: Mutex::default(),
             shared: Arc::new(shared),
         };
+        // The clock goes on until nobody waits any more.
+        let ended = CancellationToken::new();
+        resolver.handle().spawn(Arc::clone(&dns.upstreams).run(ended.clone()));
+        for (index, runtime) in runtimes.into_iter().enumerate() {
+            let last_answers = resolver.last_answers(ended.clone());
+            let name = format!("teal-dns-{index}");
+            let thread = thread::Builder::new().name(name).spawn(move || runtime.block_on(last_answers))?;
+            lock(&resolver.threads).push(thread);
+        }
         for address in listen {
             let first = resolver.shared.try_bind(*address);
             if first.is_none() {
@@ -113,21 +111,41 @@ impl Resolver {
         Ok(resolver)
     }
 
-    /// The thread's runtime.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
+    /// Waits for the stop, then until what was received is answered and what is under way has its end, but not for
+    /// ever.
+    fn last_answers(&self, ended: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let (stop, tasks, upstreams) =
+            (self.stop.clone(), self.tasks.clone(), Arc::clone(&self.shared.dns.upstreams));
+        async move {
+            stop.cancelled().await;
+            let last_answers = async {
+                tasks.wait().await;
+                upstreams.drained().await;
+            };
+            let _ = tokio::time::timeout(STOP_PATIENCE, last_answers).await;
+            ended.cancel();
+        }
+    }
+
+    /// The runtimes of all threads.
+    pub fn handles(&self) -> Arc<[Handle]> {
+        Arc::clone(&self.handles)
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.handles[0]
     }
 
     /// The way to it for the operator's questions.
     pub fn access(&self) -> DnsAccess {
-        DnsAccess { dns: Arc::clone(&self.shared.dns), thread: self.handle.clone() }
+        DnsAccess { dns: Arc::clone(&self.shared.dns), thread: self.handle().clone() }
     }
 
-    /// Answers what was received and ends the thread. Blocks.
+    /// Answers what was received and ends the threads. Blocks.
     pub fn stop(&self) {
         self.tasks.close();
         self.stop.cancel();
-        if let Some(thread) = lock(&self.thread).take() {
+        for thread in lock(&self.threads).drain(..) {
             // A thread that panicked has ended, which is what is asked for.
             let _ = thread.join();
         }
@@ -177,9 +195,10 @@ impl Resolver {
 
     fn serve(&self, wanted: SocketAddr, bound: Option<Bound>) {
         let stop = self.stop.child_token();
-        let server = Server { shared: Arc::clone(&self.shared), stop: stop.clone() };
+        let (shared, handles) = (Arc::clone(&self.shared), Arc::clone(&self.handles));
+        let server = Server { shared, handles, stop: stop.clone() };
         lock(&self.servers).push(Running { wanted, stop });
-        self.tasks.spawn_on(server.run(wanted, bound), &self.handle);
+        self.tasks.spawn_on(server.run(wanted, bound), self.handle());
     }
 
     /// Why an address cannot be had. It may be teal itself who is in the way.
@@ -214,7 +233,7 @@ fn subject(address: SocketAddr) -> String {
 
 impl Shared {
     fn try_bind(&self, address: SocketAddr) -> Option<Bound> {
-        match dns::bind(address) {
+        match dns::bind(address, self.threads) {
             Ok(bound) => {
                 self.problems.clear(&subject(address));
                 self.note_bound(bound.address);
@@ -233,7 +252,7 @@ impl Shared {
         let end = Instant::now() + CLOSING_PATIENCE;
         loop {
             let is_closing = lock(&self.closing).contains(&address) && Instant::now() < end;
-            match dns::bind(address) {
+            match dns::bind(address, self.threads) {
                 Err(error) if error.source.kind() == io::ErrorKind::AddrInUse && is_closing => {
                     tokio::time::sleep(CLOSING_GRACE / 10).await;
                 }
@@ -242,9 +261,9 @@ impl Shared {
         }
     }
 
-    /// Says that a transport ended for another reason than a stop.
-    fn note_end(&self, address: SocketAddr, ended: io::Result<()>) {
-        if let Err(error) = ended {
+    /// Says that a transport ended on one of the threads for another reason than a stop.
+    fn note_end(&self, address: SocketAddr, ended: Result<io::Result<()>, JoinError>) {
+        if let Err(error) = ended.map_err(io::Error::other).flatten() {
             self.problems.set(&subject(address), format!("DNS at {address} stopped: {error}; restart teal"));
         }
     }
@@ -264,6 +283,7 @@ impl Shared {
 
 struct Server {
     shared: Arc<Shared>,
+    handles: Arc<[Handle]>,
     stop: CancellationToken,
 }
 
@@ -280,20 +300,26 @@ impl Server {
 
     async fn serve(&self, wanted: SocketAddr, bound: Bound) {
         let Bound { address, udp, tcp } = bound;
-        let (shared, closing, halt) = (&self.shared, tcp.clone(), CancellationToken::new());
-        let over_udp = dns::udp::run(udp, Arc::clone(&shared.dns), halt.clone());
-        let over_udp = async { shared.note_end(wanted, over_udp.await) };
-        let over_tcp = dns::tcp::run(tcp, Arc::clone(&shared.dns), halt.clone());
-        let over_tcp = async { shared.note_end(wanted, over_tcp.await) };
+        let (shared, halt) = (&self.shared, CancellationToken::new());
+        let mut running = JoinSet::new();
+        for (handle, udp) in self.handles.iter().zip(udp) {
+            running.spawn_on(dns::udp::run(udp, Arc::clone(&shared.dns), halt.clone()), handle);
+            running.spawn_on(dns::tcp::run(tcp.clone(), Arc::clone(&shared.dns), halt.clone()), handle);
+        }
         let close = async {
             self.stop.cancelled().await;
             shared.note_closed(address);
-            closing.ignore_new_or_say();
-            drop(closing);
+            tcp.ignore_new_or_say();
+            drop(tcp);
             tokio::time::sleep(CLOSING_GRACE).await;
             halt.cancel();
         };
-        tokio::join!(over_udp, over_tcp, close);
+        let ends = async {
+            while let Some(ended) = running.join_next().await {
+                shared.note_end(wanted, ended);
+            }
+        };
+        tokio::join!(ends, close);
     }
 
     async fn bind(&self, address: SocketAddr, mut bound: Option<Bound>) -> Option<Bound> {

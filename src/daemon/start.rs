@@ -293,7 +293,7 @@ impl Builder {
     }
 
     fn start_watchdog(&self, workers: &Arc<Workers>, resolver: &Resolver, snapshot: &SnapshotCell) {
-        let dns = resolver.handle().clone();
+        let dns = resolver.handles();
         self.tasks.spawn(watchdog::run(Arc::clone(workers), dns, self.stop.clone()));
         self.tasks.spawn(watchdog::upkeep(self.ordinary.clone(), self.stop.clone()));
         let (live, problems) = (Arc::clone(&self.base.live), self.base.problems.clone());
@@ -323,7 +323,7 @@ impl Builder {
         self.tasks.spawn(system.run(self.stop.clone()));
         let facts = Arc::clone(&self.facts);
         let note = move |listen: Vec<SocketAddr>| facts.dns.store(Arc::new(listen));
-        let listen = &self.settings.dns.listen;
+        let listen = (&*self.settings.dns.listen, Workers::default_count());
         let resolver = Resolver::start(listen, &Arc::new(dns), &self.base.problems, note)?;
         Ok((Arc::new(resolver), log_thread))
     }

@@ -12,9 +12,9 @@ use crate::net::Workers;
 use crate::telemetry::names::DESCRIPTORS;
 use crate::telemetry::ordinary::Ordinary;
 
-/// Tells systemd that the daemon lives, each time after every worker and the DNS thread have shown that
+/// Tells systemd that the daemon lives, each time after every worker and every DNS thread have shown that
 /// they still take work. Returns at once when the unit has no watchdog.
-pub async fn run(workers: Arc<Workers>, dns: Handle, stop: CancellationToken) {
+pub async fn run(workers: Arc<Workers>, dns: Arc<[Handle]>, stop: CancellationToken) {
     let Some(interval) = systemd::watchdog_interval() else { return };
     let mut tick = tokio::time::interval(interval);
     loop {
@@ -24,11 +24,11 @@ pub async fn run(workers: Arc<Workers>, dns: Handle, stop: CancellationToken) {
         }
         let mut answers: Vec<_> =
             (0..workers.count()).map(|index| workers.spawn_on(index, async {})).collect();
-        answers.push(dns.spawn(async {}));
+        answers.extend(dns.iter().map(|thread| thread.spawn(async {})));
         if tokio::time::timeout(interval, futures_util::future::join_all(answers)).await.is_ok() {
             systemd::alive();
         } else {
-            tracing::error!("a worker or the DNS thread does not take work any more");
+            tracing::error!("a worker or a DNS thread does not take work any more");
         }
     }
 }

@@ -62,14 +62,6 @@ impl UdpListener {
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
-
-    /// A second one on the same socket, for another worker.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()?, wildcard: self.wildcard })
-    }
 }
 
 /// Answers until `stop` is cancelled, then answers what the kernel has received, and returns.

@@ -1,5 +1,6 @@
 //! What an operator learns about names: `teal dns query`, and the query log.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
 
@@ -61,6 +62,37 @@ fn dns_query_tells_the_answer_and_where_it_comes_from() {
         teal.metric("teal_dns_queries_total{scope=\"zone\",rcode=\"NOERROR\",transport=\"tcp\"}"),
         None
     );
+}
+
+/// How often each DNS thread has waited for something to do, by the thread's name.
+fn waits(teal: &Teal) -> BTreeMap<String, u64> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", teal.child.id())).unwrap();
+    let waits = tasks.filter_map(|task| {
+        let path = task.unwrap().path();
+        let name = std::fs::read_to_string(path.join("comm")).unwrap().trim().to_owned();
+        let status = std::fs::read_to_string(path.join("status")).unwrap();
+        let switches = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        let is_dns = name.strip_prefix("teal-dns-").is_some_and(|number| number.parse::<u32>().is_ok());
+        is_dns.then(|| (name, switches.unwrap().trim().parse().unwrap()))
+    });
+    waits.collect()
+}
+
+#[test]
+fn each_core_has_a_thread_that_answers() {
+    const QUERIES: usize = 64;
+    let place = place();
+    let teal = place.start();
+    let cores = thread::available_parallelism().unwrap().get();
+    let before = waits(&teal);
+    assert_eq!(before.len(), cores, "{before:?}");
+    for _ in 0..QUERIES {
+        assert_eq!(teal.resolve("a.local."), [teal.service("a").vip]);
+    }
+    let after = waits(&teal);
+    // Each query is one from another port. By chance alone a thread would hardly ever get so few.
+    let enough = (QUERIES / cores / 4).max(1) as u64;
+    assert!(before.iter().all(|(name, before)| after[name] >= before + enough), "{before:?}, {after:?}");
 }
 
 fn lines(teal: &Teal) -> Vec<Value> {

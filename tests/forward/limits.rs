@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{ask, ask_over_tcp, choices, forward, outside, start, start_with, world};
-use crate::server::{Server, framed, read_message, receive, snapshot, udp_client, until};
+use crate::server::{Server, THREADS, framed, read_message, receive, snapshot, udp_client, until};
 use crate::support::{A, AAAA, Query, SOA, World};
 use crate::upstream::{Act, Answer, Seen, Upstream};
 
@@ -338,7 +338,7 @@ fn start_open(bound: Bound, world: &World) -> (Server, Arc<Series>, Problems) {
 
 #[tokio::test]
 async fn a_loop_is_found_reported_and_not_entered_again() {
-    let listen = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listen = bind("127.0.0.1:0".parse().unwrap(), THREADS).unwrap();
     let looping = relay(listen.address).await;
     let (server, _, problems) = start_open(listen, &world(&[looping.address]));
     let timed = ask(&server, &outside("www.example")).await;
@@ -367,7 +367,7 @@ async fn what_upstreams_do_is_counted() {
     let silent = Upstream::silent().await;
     let mut world = world(&[refuses.address, upstream.address]);
     forward(&mut world, "silent.example", &[silent.address]);
-    let listen = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listen = bind("127.0.0.1:0".parse().unwrap(), THREADS).unwrap();
     let (server, series, _) = start_open(listen, &world);
     ask(&server, &outside("www.example")).await;
     ask(&server, &outside("www.silent.example")).await;
@@ -390,7 +390,7 @@ async fn what_upstreams_do_is_counted() {
 
 #[tokio::test]
 async fn with_another_upstream_a_loop_costs_nothing() {
-    let listen = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listen = bind("127.0.0.1:0".parse().unwrap(), THREADS).unwrap();
     let (looping, good) = (relay(listen.address).await, Upstream::with_address(1).await);
     let world = world(&[looping.address, good.address]);
     let dns = crate::server::dns(&world, Limits::default());

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{Query, World};
+
+/// Sockets of each address: more than one, as on a host with several cores.
+pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// Nothing here takes long; what takes so long has failed.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -79,15 +83,15 @@ impl Server {
     }
 
     pub fn start_with(listen: &str, world: &World, limits: Limits) -> Self {
-        let bound = bind(listen.parse().unwrap()).unwrap();
+        let bound = bind(listen.parse().unwrap(), THREADS).unwrap();
         Self::run(bound, dns(world, limits), CancellationToken::new())
     }
 
     pub fn run(bound: Bound, dns: Arc<Dns>, stop: CancellationToken) -> Self {
-        let tasks = vec![
-            tokio::spawn(udp::run(bound.udp, Arc::clone(&dns), stop.clone())),
-            tokio::spawn(tcp::run(bound.tcp, Arc::clone(&dns), stop.clone())),
-        ];
+        let over_udp =
+            bound.udp.into_iter().map(|udp| tokio::spawn(udp::run(udp, Arc::clone(&dns), stop.clone())));
+        let mut tasks: Vec<_> = over_udp.collect();
+        tasks.push(tokio::spawn(tcp::run(bound.tcp, Arc::clone(&dns), stop.clone())));
         let drained = CancellationToken::new();
         tokio::spawn(Arc::clone(&dns.upstreams).run(drained.clone()));
         Self { address: bound.address, dns, stop, tasks, drained }

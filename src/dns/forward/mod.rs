@@ -38,7 +38,7 @@ use super::cache::{Cache, Kept};
 use super::later::{Forward, Outside, WayBack};
 use super::metrics::DnsMetrics;
 use super::reply::{Rcode, Transport};
-use crate::model::{CacheSettings, DnsSettings, ForwardSettings, HostNetworks};
+use crate::model::{CacheSettings, ForwardSettings, HostNetworks};
 use crate::state::{Problems, Snapshot};
 use crate::telemetry::Series;
 
@@ -67,7 +67,7 @@ pub struct Forwarder {
     inner: Mutex<Inner>,
     /// The clock has to look again.
     wake: Notify,
-    /// Nobody waits any more.
+    /// Nobody waits any more, and every reply has been sent.
     idle: Notify,
     streams: Semaphore,
     metrics: ForwardMetrics,
@@ -94,6 +94,8 @@ struct Inner {
     packet: Vec<u8>,
     batches: [Option<Batch>; 2],
     spare: Vec<Outbox>,
+    /// Outboxes whose replies are being sent.
+    outboxes_under_way: usize,
 }
 
 impl std::fmt::Debug for Inner {
@@ -105,6 +107,10 @@ impl std::fmt::Debug for Inner {
 impl Inner {
     fn random_id(&mut self) -> u16 {
         self.random.random()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flights.waiting() == 0 && self.outboxes_under_way == 0
     }
 
     fn keep_outbox(&mut self, outbox: Outbox) {
@@ -133,16 +139,15 @@ impl Forward for Arc<Forwarder> {
     fn forward(&self, query: &Outside<'_>, way_back: WayBack, out: &mut Vec<u8>) -> Option<(Scope, Rcode)> {
         let mut turn = Turn::begin(self, Instant::now());
         let snapshot = query.snapshot;
-        if turn.inner().generation != Some(snapshot.generation) {
-            self.follow(turn.inner(), &snapshot.catalog.settings.dns, query.host);
-            turn.inner().generation = Some(snapshot.generation);
-        }
+        self.follow(turn.inner(), snapshot, query.host);
         let asked = Query::read(query.packet, query.transport)?;
         if let Some(rcode) = turn.recall(&asked, out) {
             turn.end();
             return self.give((Scope::Cache, rcode), way_back, out);
         }
-        let answered = turn.ask(asked.to_owned(), query.domain, (way_back, query.source));
+        // By name: the routes may be those of another snapshot.
+        let domain = query.domain.and_then(|index| snapshot.answers.forwarded(index));
+        let answered = turn.ask(asked.to_owned(), domain, (way_back, query.source));
         if let Some(outbox) = turn.end() {
             // Others were waiting for the same upstream, which is out.
             let this = Arc::clone(self);
@@ -184,6 +189,7 @@ impl Forwarder {
             packet: Vec::new(),
             batches: [None, None],
             spare: Vec::new(),
+            outboxes_under_way: 0,
         };
         Self {
             inner: Mutex::new(inner),
@@ -228,8 +234,14 @@ impl Forwarder {
         }
     }
 
-    /// Makes the routes what the settings say. Questions in flight keep the upstreams that they began with.
-    fn follow(&self, inner: &mut Inner, dns: &DnsSettings, host: &HostNetworks) {
+    /// Makes the routes what the newest snapshot seen says: a thread may still have the one before. Questions in
+    /// flight keep the upstreams that they began with.
+    fn follow(&self, inner: &mut Inner, snapshot: &Snapshot, host: &HostNetworks) {
+        if inner.generation.is_some_and(|known| known >= snapshot.generation) {
+            return;
+        }
+        inner.generation = Some(snapshot.generation);
+        let dns = &snapshot.catalog.settings.dns;
         let material = Material { settings: dns, system: &inner.system, host, series: &self.series };
         let (routes, own) = inner.routes.build(&material);
         inner.settings = dns.forward.clone();
@@ -263,10 +275,7 @@ impl Forwarder {
     /// Every upstream as it is now, by domain.
     pub fn status(&self, snapshot: &Snapshot, host: &HostNetworks) -> Vec<UpstreamStatus> {
         let mut inner = self.lock();
-        if inner.generation != Some(snapshot.generation) {
-            self.follow(&mut inner, &snapshot.catalog.settings.dns, host);
-            inner.generation = Some(snapshot.generation);
-        }
+        self.follow(&mut inner, snapshot, host);
         let now = Instant::now();
         let groups = inner.routes.groups().flat_map(|(domain, group)| {
             group.upstreams.iter().map(move |upstream| UpstreamStatus {
@@ -283,11 +292,11 @@ impl Forwarder {
         self.lock().flights.waiting()
     }
 
-    /// Returns when no query waits. Each waits [`policy::BUDGET`] at most.
+    /// Returns when no query waits, and every reply has been sent. Each query waits [`policy::BUDGET`] at most.
     pub async fn drained(&self) {
         loop {
             let idle = self.idle.notified();
-            if self.in_flight() == 0 {
+            if self.lock().is_idle() {
                 return;
             }
             idle.await;
@@ -324,9 +333,13 @@ impl Forwarder {
     }
 
     async fn deliver(&self, outbox: Option<Outbox>) {
-        if let Some(mut outbox) = outbox {
-            outbox.send(&self.dns_metrics).await;
-            self.lock().keep_outbox(outbox);
+        let Some(mut outbox) = outbox else { return };
+        outbox.send(&self.dns_metrics).await;
+        let mut inner = self.lock();
+        inner.outboxes_under_way -= 1;
+        inner.keep_outbox(outbox);
+        if inner.is_idle() {
+            self.idle.notify_waiters();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which upstreams a name is asked of. Which domain it is in is found by the name table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,8 +31,8 @@ impl Group {
 pub struct Routes {
     /// For names in none of the domains.
     pub default: Option<Arc<Group>>,
-    /// By domain, in the order of the configuration.
-    pub domains: Vec<(Domain, Arc<Group>)>,
+    /// For names below each domain.
+    pub domains: BTreeMap<Domain, Arc<Group>>,
     upstreams: HashMap<SocketAddr, Arc<Upstream>>,
 }
 
@@ -63,7 +63,7 @@ impl Routes {
         }
         for (domain, upstreams) in &forward.domains {
             let group = self.group(upstreams, material, &mut next.upstreams, &mut own);
-            next.domains.push((domain.clone(), group));
+            next.domains.insert(domain.clone(), group);
         }
         for (address, upstream) in &self.upstreams {
             if !next.upstreams.contains_key(address) {
@@ -101,10 +101,10 @@ impl Routes {
         Arc::new(Group { upstreams: group })
     }
 
-    /// The group for names of the domain with this index in the configuration, or of none.
-    pub fn find(&self, domain: Option<u16>) -> Option<&Arc<Group>> {
+    /// The group for names of this domain, or of none.
+    pub fn find(&self, domain: Option<&Domain>) -> Option<&Arc<Group>> {
         match domain {
-            Some(index) => self.domains.get(usize::from(index)).map(|(_, group)| group),
+            Some(domain) => self.domains.get(domain),
             None => self.default.as_ref(),
         }
     }

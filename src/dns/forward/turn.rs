@@ -22,6 +22,7 @@ use super::question::{Edns, Key, Query, write_query};
 use super::routes::Group;
 use super::upstream::{Ignored, Upstream};
 use super::{Forwarder, Inner};
+use crate::model::Domain;
 
 /// One step.
 pub(super) struct Turn<'a> {
@@ -40,16 +41,16 @@ impl<'a> Turn<'a> {
 
     /// Ends it. What is in the outbox, if there is one, is to be delivered.
     pub(super) fn end(mut self) -> Option<Outbox> {
-        let waiting = self.inner.flights.waiting();
-        self.forwarder.metrics.in_flight(waiting);
-        if waiting == 0 {
+        self.forwarder.metrics.in_flight(self.inner.flights.waiting());
+        if !self.outbox.is_empty() {
+            self.inner.outboxes_under_way += 1;
+            return Some(self.outbox);
+        }
+        if self.inner.is_idle() {
             self.forwarder.idle.notify_waiters();
         }
-        if self.outbox.is_empty() {
-            self.inner.keep_outbox(self.outbox);
-            return None;
-        }
-        Some(self.outbox)
+        self.inner.keep_outbox(self.outbox);
+        None
     }
 
     pub(super) fn inner(&mut self) -> &mut Inner {
@@ -60,7 +61,7 @@ impl<'a> Turn<'a> {
     pub(super) fn ask(
         &mut self,
         query: Query,
-        domain: Option<u16>,
+        domain: Option<&Domain>,
         (to, source): (WayBack, IpAddr),
     ) -> Option<(Waiter, Answer)> {
         let key = query.key();
