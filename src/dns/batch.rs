@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::socket::{
@@ -15,7 +15,6 @@ use nix::sys::socket::{
 };
 use rustix::net::addr::SocketAddrArg;
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sendto};
-use tokio::net::UdpSocket;
 
 use super::reply::UDP_PAYLOAD_OCTETS_MAX;
 
@@ -94,7 +93,7 @@ impl Received {
     }
 
     /// Receives what waits, up to [`BATCH`], and says how many it was.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+    pub(super) fn receive(&mut self, socket: &impl AsFd) -> io::Result<usize> {
         self.facts.clear();
         HEADERS.with_borrow_mut(|kinds| {
             let headers = kinds[self.kind].get_or_insert_with(|| new_headers(self.wildcard));
@@ -102,7 +101,7 @@ impl Received {
             let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
                 std::array::from_fn(|_| [IoSliceMut::new(chunks.next().unwrap_or_default())]);
             let flags = MsgFlags::MSG_DONTWAIT;
-            let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
+            let received = recvmmsg(socket.as_fd().as_raw_fd(), headers, slices.iter_mut(), flags, None)?;
             self.facts.extend(received.map(|message| facts_of(&message)));
             let unknown = |facts: &Facts| facts.asked_at == AskedAt::Bound;
             if self.wildcard != Wildcard::No && self.facts.iter().any(unknown) {
@@ -195,7 +194,7 @@ impl Replies {
 
     /// Sends replies beginning with the one numbered `first`, and says how many were sent; at least
     /// one. An error is about that first one.
-    pub(super) fn send(&self, socket: &UdpSocket, first: usize) -> io::Result<usize> {
+    pub(super) fn send(&self, socket: &impl AsFd, first: usize) -> io::Result<usize> {
         match &self.slots[first..self.used] {
             [] => Ok(0),
             [one @ Slot { from: AskedAt::Bound, .. }] => {
@@ -210,7 +209,7 @@ impl Replies {
         }
     }
 
-    fn send_together(&self, socket: &UdpSocket, first: usize) -> io::Result<usize> {
+    fn send_together(&self, socket: &impl AsFd, first: usize) -> io::Result<usize> {
         let slots = &self.slots[first..self.used.min(first + BATCH)];
         let slot = |index: usize| slots.get(index).unwrap_or(&slots[0]);
         let peers: [SocketAddrAny; BATCH] = std::array::from_fn(|index| slot(index).peer.as_any());
@@ -228,11 +227,11 @@ impl Replies {
 }
 
 /// Sends one reply from the address that was asked.
-fn send_from(socket: &UdpSocket, slot: &Slot) -> io::Result<()> {
+fn send_from(socket: &impl AsFd, slot: &Slot) -> io::Result<()> {
     let octets = [IoSlice::new(&slot.octets)];
     let peer = SockaddrStorage::from(slot.peer);
     let send = |control: &[ControlMessage<'_>]| {
-        sendmsg(socket.as_raw_fd(), &octets, control, MsgFlags::MSG_DONTWAIT, Some(&peer))
+        sendmsg(socket.as_fd().as_raw_fd(), &octets, control, MsgFlags::MSG_DONTWAIT, Some(&peer))
     };
     match slot.from {
         AskedAt::Bound => send(&[])?,

@@ -7,7 +7,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
@@ -18,6 +17,7 @@ use super::cache::Kept;
 use super::forward::message::Origin;
 use super::reply::{Rcode, Transport};
 use crate::model::HostNetworks;
+use crate::net::DatagramSocket;
 use crate::state::Snapshot;
 
 /// A query that has to be asked elsewhere.
@@ -57,7 +57,7 @@ pub enum WayBack {
     /// Out of the socket that was asked, from the address that was asked.
     Udp {
         /// The socket.
-        socket: Arc<UdpSocket>,
+        socket: Arc<DatagramSocket>,
         /// The client.
         peer: SocketAddr,
         /// The address that it asked.
@@ -88,7 +88,7 @@ impl WayBack {
             Self::Udp { socket, peer, from } => {
                 let mut replies = Replies::default();
                 *replies.next(peer, from) = reply;
-                if let Err(error) = replies.send(&socket, 0) {
+                if let Err(error) = replies.send(&*socket, 0) {
                     tracing::debug!(%error, "cannot send a DNS reply");
                 }
             }

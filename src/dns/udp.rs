@@ -19,6 +19,7 @@ use super::later::{Outside, WayBack};
 use super::metrics::{DnsMetrics, Dropped};
 use super::reply::Transport;
 use super::{Dns, Logged, source_of};
+use crate::net::DatagramSocket;
 
 /// Batches answered after the stop, so that a client that goes on asking cannot hold it up.
 const BATCHES_AT_STOP: usize = 64;
@@ -71,7 +72,7 @@ impl UdpListener {
 pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) -> io::Result<()> {
     let mut worker = Worker {
         received: Received::new(listener.socket.local_addr()?, listener.wildcard),
-        socket: Arc::new(tokio::net::UdpSocket::from_std(listener.socket)?),
+        socket: Arc::new(DatagramSocket::new(listener.socket)?),
         replies: Replies::default(),
         dns,
     };
@@ -79,7 +80,7 @@ pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) 
         let ready = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            ready = worker.socket.readable() => ready,
+            ready = worker.socket.ready(Interest::READABLE) => ready,
         };
         // Only a runtime that goes down cannot tell.
         ready?;
@@ -90,7 +91,7 @@ pub async fn run(listener: UdpListener, dns: Arc<Dns>, stop: CancellationToken) 
     }
     for _ in 0..BATCHES_AT_STOP {
         // The kernel is asked itself: readiness may not have been reported yet.
-        let received = worker.received.receive(&worker.socket);
+        let received = worker.received.receive(&*worker.socket);
         if worker.turn(received).await == Turn::Empty {
             break;
         }
@@ -111,7 +112,7 @@ enum Turn {
 
 struct Worker {
     /// Shared with the queries that wait for upstreams: their replies leave from it.
-    socket: Arc<tokio::net::UdpSocket>,
+    socket: Arc<DatagramSocket>,
     received: Received,
     replies: Replies,
     dns: Arc<Dns>,
@@ -122,13 +123,14 @@ impl Worker {
     /// the kernel had said so: the wait for more begins without the call that would only find nothing.
     fn receive(&mut self) -> io::Result<usize> {
         let mut part = None;
-        let whole = self.socket.try_io(Interest::READABLE, || match self.received.receive(&self.socket)? {
-            BATCH => Ok(BATCH),
-            datagrams => {
-                part = Some(datagrams);
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-        });
+        let whole =
+            self.socket.try_io(Interest::READABLE, || match self.received.receive(&*self.socket)? {
+                BATCH => Ok(BATCH),
+                datagrams => {
+                    part = Some(datagrams);
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+            });
         part.map_or(whole, Ok)
     }
 
@@ -186,18 +188,18 @@ impl Worker {
 }
 
 /// Sends replies. One that the kernel refuses does not hold up the others.
-pub(super) async fn send_all(socket: &tokio::net::UdpSocket, replies: &Replies, metrics: &DnsMetrics) {
+pub(super) async fn send_all(socket: &DatagramSocket, replies: &Replies, metrics: &DnsMetrics) {
     let give_up = |error: &io::Error| {
         tracing::debug!(%error, "cannot send a DNS reply");
         metrics.drop(Dropped::Send);
     };
     let mut done = 0;
     while done < replies.len() {
-        match socket.try_io(Interest::WRITABLE, || replies.send(socket, done)) {
+        match replies.send(socket, done) {
             Ok(sent) => done += sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let writable = tokio::time::timeout(SEND_PATIENCE, socket.writable()).await;
-                if writable.is_err() {
+                if !matches!(writable, Ok(Ok(()))) {
                     give_up(&error);
                     done += 1;
                 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio_util::sync::CancellationToken;
 
 use super::listen::Listener;
+use super::readiness::register;
 
 /// How long accepting rests after the host ran out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -88,7 +89,8 @@ pub async fn accept_loop<L: Listening>(
     stop: CancellationToken,
     accept: &mut impl Accept<L>,
 ) -> io::Result<()> {
-    let listener = register(listener)?;
+    // Without a descriptor of its own: tokio's `TcpListener` would need one for each worker.
+    let listener = register(listener, Interest::READABLE)?;
     loop {
         let ready = tokio::select! {
             biased;
@@ -110,15 +112,6 @@ pub async fn accept_loop<L: Listening>(
     }
     while let Drained::More = accept_waiting(listener.get_ref(), accept) {}
     Ok(())
-}
-
-/// Registers without a descriptor of its own: tokio's `TcpListener` would need one for each worker.
-fn register<L: Listening>(listener: L) -> io::Result<AsyncFd<L>> {
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe; a listener here keeps its descriptor open and never swaps it"
-    )]
-    AsyncFd::new(listener)
 }
 
 enum Drained {

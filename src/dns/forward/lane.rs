@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 use super::flights::FlightId;
 use super::policy::BUDGET;
 use super::question::{Edns, Key};
 use super::upstream::Upstream;
+use crate::net::DatagramSocket;
 
 /// Questions that leave by one lane.
 const USES_MAX: u32 = 64;
@@ -45,7 +45,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Lane {
     /// Connected.
-    pub socket: UdpSocket,
+    pub socket: DatagramSocket,
     /// Whose it is.
     pub upstream: Arc<Upstream>,
     book: Mutex<Book>,
@@ -75,7 +75,7 @@ impl Lane {
         // Port 0: unlike one that connect(2) chooses, it may be any of the range.
         socket.bind(&SocketAddr::new(any, 0).into())?;
         socket.connect(&address.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
+        let socket = DatagramSocket::new(socket.into())?;
         let book = Book { asked: HashMap::new(), used: 0, born: now, is_closed: false };
         Ok(Arc::new(Self { socket, upstream, book: Mutex::new(book) }))
     }
@@ -145,7 +145,7 @@ impl Lane {
     /// Only a runtime that goes down cannot tell.
     pub async fn ready(&self) -> io::Result<()> {
         // ICMP errors make a socket ready without there being anything to read.
-        self.socket.ready(Interest::READABLE.add(Interest::ERROR)).await.map(drop)
+        self.socket.ready(Interest::READABLE.add(Interest::ERROR)).await
     }
 
     /// Receives with `receive`, which says how many datagrams it has taken; less than `batch` are all.
@@ -154,7 +154,7 @@ impl Lane {
     /// `WouldBlock` when there is nothing, else what the kernel says about a datagram sent before.
     pub fn receive(
         &self,
-        mut receive: impl FnMut(&UdpSocket) -> io::Result<usize>,
+        mut receive: impl FnMut(&DatagramSocket) -> io::Result<usize>,
         batch: usize,
     ) -> io::Result<usize> {
         let mut found = Err(io::ErrorKind::WouldBlock.into());

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::net::UdpSocket;
-
 use super::super::batch::Replies;
 use super::super::later::{Told, WayBack};
 use super::super::metrics::DnsMetrics;
@@ -11,11 +9,12 @@ use super::super::udp::send_all;
 use super::message::{self, Answer, Origin};
 use super::question::Query;
 use crate::dns::Rcode;
+use crate::net::DatagramSocket;
 
 /// What is to be sent, by socket.
 #[derive(Default)]
 pub struct Outbox {
-    udp: Vec<(Arc<UdpSocket>, Replies)>,
+    udp: Vec<(Arc<DatagramSocket>, Replies)>,
     spare: Vec<Replies>,
 }
 
@@ -50,7 +49,7 @@ impl Outbox {
         rcode
     }
 
-    fn replies(&mut self, socket: &Arc<UdpSocket>) -> &mut Replies {
+    fn replies(&mut self, socket: &Arc<DatagramSocket>) -> &mut Replies {
         let index = self.udp.iter().position(|(known, _)| Arc::ptr_eq(known, socket)).unwrap_or_else(|| {
             self.udp.push((Arc::clone(socket), self.spare.pop().unwrap_or_default()));
             self.udp.len() - 1
