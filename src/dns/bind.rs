@@ -8,6 +8,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::reply::Transport;
@@ -88,8 +91,13 @@ fn bind_udp(address: SocketAddr, threads: NonZeroUsize) -> io::Result<Vec<Socket
 /// Without `SO_REUSEADDR`, for the same reason.
 fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    // Replies are never cut into fragments, which others could forge, and what ICMP says of a path changes nothing
+    // (RFC 9715 §3.1): they fit into 1,280 octets.
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
+        set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::PROBE)?;
+    } else {
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::PROBE)?;
     }
     // Beyond `net.core.rmem_max`, where teal may; else as far as that.
     let forced = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_OCTETS).is_ok();
@@ -103,6 +111,8 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
 mod tests {
     use std::net::UdpSocket;
 
+    use rustix::net::sockopt::{ip_mtu_discover, ipv6_mtu_discover};
+
     use super::*;
 
     const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -114,6 +124,14 @@ mod tests {
         let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap();
         let limit: usize = limit.trim().parse().unwrap();
         assert!(octets >= 2 * RECEIVE_BUFFER_OCTETS.min(limit), "{octets} octets of {limit}");
+    }
+
+    #[test]
+    fn rfc9715_3_1_replies_are_never_fragmented() {
+        let v4 = udp_socket("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_eq!(ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::PROBE);
+        let v6 = udp_socket("[::1]:0".parse().unwrap()).unwrap();
+        assert_eq!(ipv6_mtu_discover(&v6).unwrap(), Ipv6PathMtuDiscovery::PROBE);
     }
 
     #[test]
