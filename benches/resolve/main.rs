@@ -1,9 +1,9 @@
 //! What a DNS answer costs teal, side by side with knotd, dnsmasq and unbound: `cargo bench --bench resolve`.
 //!
 //! Each server runs on one core; dnsperf, and the server that upstreams are asked at, on another. Rounds are
-//! interleaved, and what counts is the processor time that the kernel accounts to the server for each query that
-//! was answered, never a rate. `cargo bench --bench resolve -- --help` lists the options. Programs are Debian's
-//! `dnsperf`, `knot`, `dnsmasq-base` and `unbound`; a server that is missing is named and left out.
+//! interleaved, over all kinds of work, and what counts is the processor time that the kernel accounts to the server
+//! for each query that was answered, never a rate. `cargo bench --bench resolve -- --help` lists the options. Programs
+//! are Debian's `dnsperf`, `knot`, `dnsmasq-base` and `unbound`; a server that is missing is named and left out.
 
 #[path = "../support/figures.rs"]
 mod figures;
@@ -49,23 +49,23 @@ fn main() {
     let mut figures: BTreeMap<(Work, Kind), Vec<f64>> = BTreeMap::new();
     // What upstreams are asked at lives as long as the run.
     let outside = Server::outside(&cores).map_err(|reason| failures.push(reason)).ok();
+    let mut running = Vec::new();
     for work in works.iter().copied() {
-        let mut running = Vec::new();
         for kind in work.servers() {
             match Server::start(*kind, work, outside.as_ref(), &cores) {
-                Ok(server) => running.push(server),
+                Ok(server) => running.push((work, server)),
                 Err(reason) => failures.push(format!("{work}, {kind}: {reason}")),
             }
         }
-        for round in 0..=options.rounds {
-            for server in &running {
-                eprintln!("{work}, {}, round {round} of {}", server.kind, options.rounds);
-                // Round 0 fills caches and counts for nothing.
-                match work.measure(server, options.queries) {
-                    Ok(figure) if round > 0 => figures.entry((work, server.kind)).or_default().push(figure),
-                    Ok(_) => {}
-                    Err(reason) => failures.push(format!("{work}, {}: {reason}", server.kind)),
-                }
+    }
+    for round in 0..=options.rounds {
+        for (work, server) in &running {
+            eprintln!("{work}, {}, round {round} of {}", server.kind, options.rounds);
+            // Round 0 fills caches and counts for nothing.
+            match work.measure(server, options.queries) {
+                Ok(figure) if round > 0 => figures.entry((*work, server.kind)).or_default().push(figure),
+                Ok(_) => {}
+                Err(reason) => failures.push(format!("{work}, {}: {reason}", server.kind)),
             }
         }
     }

@@ -79,7 +79,7 @@ impl Server {
         let names = (0..work.services()).map(|index| format!("service{index}"));
         let keeps = work == Work::Cached;
         let command = match kind {
-            Kind::Teal => teal(folder.path(), port, (work.services(), upstream, keeps)),
+            Kind::Teal => teal(folder.path(), port, (work, upstream)),
             Kind::Knotd => knotd(folder.path(), port, &zone_file("local", names)),
             Kind::Dnsmasq => dnsmasq(folder.path(), port, (names, upstream, keeps)),
             Kind::Unbound => unbound(folder.path(), port, upstream),
@@ -249,21 +249,19 @@ fn unbound(folder: &Path, port: u16, upstream: Option<u16>) -> Result<Command, S
     Ok(command)
 }
 
-fn teal(
-    folder: &Path,
-    port: u16,
-    (services, upstream, keeps): (usize, Option<u16>, bool),
-) -> Result<Command, String> {
+fn teal(folder: &Path, port: u16, (work, upstream): (Work, Option<u16>)) -> Result<Command, String> {
     let upstreams = upstream.map_or(String::new(), |upstream| format!("\"127.0.0.1:{upstream}\""));
     let mut text = format!(
         "[dns]\nlisten = [\"127.0.0.1:{port}\"]\nupstreams = [{upstreams}]\nforward_rate_per_source = \"off\"\n\
-         [dns.cache]\nmax_bytes = {}\n[vip]\npool = \"127.80.0.0/16\"\n[metrics]\nlisten = \"127.0.0.1:{}\"\n\
+         [dns.cache]\nmax_bytes = {}\n[vip]\npool = \"127.{}.0.0/16\"\n[metrics]\nlisten = \"127.0.0.1:{}\"\n\
          [admin]\nsocket = \"{}\"\n[defaults]\nhealth = {{ kind = \"none\" }}\n",
-        if keeps { 16 << 20 } else { 0 },
+        if work == Work::Cached { 16 << 20 } else { 0 },
+        // Each kind of work has a daemon of its own, at the same time.
+        80 + work as u8,
         free_port()?,
         folder.join("admin.sock").display()
     );
-    for index in 0..services {
+    for index in 0..work.services() {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
