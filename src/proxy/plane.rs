@@ -26,7 +26,7 @@ use super::admit::ListenerState;
 use super::route::{Route, Want, Wanted};
 use super::serve::Handler;
 use super::shared::Shared;
-use crate::net::holder::holder_of;
+use crate::net::holder::holders_of;
 use crate::net::{ListenOptions, Listener, Workers, accept_loop};
 use crate::state::{CutReason, Snapshot};
 
@@ -77,6 +77,18 @@ fn held_by(holder: Option<&String>) -> String {
     holder.map(|holder| format!(", the port is held by {holder}")).unwrap_or_default()
 }
 
+/// Says who is in the way, of all at once: one process may be in the way of thousands.
+fn name_holders(failures: &mut [BindFailure]) {
+    let is_held = |failure: &&mut BindFailure| failure.error.kind() == io::ErrorKind::AddrInUse;
+    let held: Vec<_> = failures.iter_mut().filter(is_held).collect();
+    let addresses: Vec<_> = held.iter().map(|failure| failure.address).collect();
+    if !addresses.is_empty() {
+        for (failure, holder) in held.into_iter().zip(holders_of(&addresses)) {
+            failure.holder = holder;
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -117,14 +129,13 @@ impl Plane {
             self.wait_closed(*address).await;
             match Listener::bind(*address, want.options) {
                 Ok(listener) => fresh.push((*address, want.clone(), listener)),
-                Err(error) => failures.push(BindFailure {
-                    address: *address,
-                    route: want.route.clone(),
-                    holder: (error.kind() == io::ErrorKind::AddrInUse).then(|| holder_of(*address)).flatten(),
-                    error,
-                }),
+                Err(error) => {
+                    let route = want.route.clone();
+                    failures.push(BindFailure { address: *address, route, error, holder: None });
+                }
             }
         }
+        name_holders(&mut failures);
         (Prepared { wanted, fresh }, failures)
     }
 
